@@ -1,0 +1,1 @@
+"""Core types: where voxels are, what their numbers mean, and what was done to them."""

@@ -1,0 +1,1 @@
+"""Readers and writers: the only rooms, with engine and above, that touch disk."""

@@ -1,0 +1,1 @@
+"""Stages: each reads, calls pure functions, writes."""
