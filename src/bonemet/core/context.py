@@ -14,7 +14,9 @@ Tick = Callable[[int], None]
 class Mapper(Protocol):
     """An ordered map; the builtin ``map`` is one."""
 
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        """Apply a function to items, results in order."""
+        ...
 
 
 class Context(Protocol):
@@ -50,7 +52,7 @@ class SilentContext:
         return map(function, items)
 
     @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Tick]:  # noqa: ARG002
+    def progress(self, title: str, total: int) -> Iterator[Tick]:
         """Count for nobody."""
         yield lambda n: None
 

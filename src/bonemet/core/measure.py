@@ -25,7 +25,9 @@ class Measure:
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
-            raise SettingsError(f"{self.name} of {self.region} is not a finite number; say None with a reason.")
+            raise SettingsError(
+                f"{self.name} of {self.region} is not a finite number; say None with a reason."
+            )
         if self.value is None and not self.reason:
             raise SettingsError(f"{self.name} of {self.region} has no value and no reason.")
 

@@ -56,10 +56,13 @@ class ConeGeometry:
     def __post_init__(self) -> None:
         if not (0 < self.sod_mm < self.sdd_mm):
             raise InputError(
-                f"The source must be nearer to the object ({self.sod_mm} mm) than to the camera ({self.sdd_mm} mm)."
+                f"The source must be nearer to the object ({self.sod_mm} mm) "
+                f"than to the camera ({self.sdd_mm} mm)."
             )
         if self.rows < 1 or self.columns < 1 or not self.pixel_mm > 0:
-            raise InputError(f"Projections of {self.rows} x {self.columns} pixels of {self.pixel_mm} mm make no scan.")
+            raise InputError(
+                f"Projections of {self.rows} x {self.columns} pixels of {self.pixel_mm} mm make no scan."
+            )
         if self.turn not in (1, -1):
             raise InputError(f"The sense of rotation is +1 or -1, not {self.turn}.")
 

@@ -72,10 +72,10 @@ class Transform:
 
     def inverse(self) -> Self:
         """Return the map from the moving image's points to the fixed image's."""
-        return type(self)(np.linalg.inv(self.matrix), self.kind)
+        return type(self)(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64), self.kind)
 
-    def after(self, first: Transform) -> Transform:
+    def after(self, first: Self) -> Self:
         """Return the map that applies ``first`` and then this one."""
         order = list(TransformKind)
         kind = max(self.kind, first.kind, key=order.index)
-        return Transform(self.matrix @ first.matrix, kind)
+        return type(self)(np.asarray(self.matrix @ first.matrix, dtype=np.float64), kind)

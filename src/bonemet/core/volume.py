@@ -17,10 +17,14 @@ class SlicedArray(Protocol):
     """Anything that slices along z: an array, a memory map, a stack of files on disk."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sizes, z first."""
+        ...
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
@@ -51,7 +55,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.grid.shape:
-            raise InputError(f"Data of shape {tuple(self.data.shape)} do not fit a grid of {self.grid.shape}.")
+            raise InputError(
+                f"Data of shape {tuple(self.data.shape)} do not fit a grid of {self.grid.shape}."
+            )
 
     def array(self) -> NDArray[Any]:
         """Return all numbers in memory."""

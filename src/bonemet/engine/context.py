@@ -63,6 +63,6 @@ class ThreadContext(SilentContext):
                     future.cancel()
 
     @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Tick]:  # noqa: ARG002
+    def progress(self, title: str, total: int) -> Iterator[Tick]:
         """Count for nobody."""
         yield lambda n: None

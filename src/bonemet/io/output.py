@@ -66,7 +66,8 @@ def refuse_foreign(out: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{out} is a file, and the output must be a folder; choose another name.")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(
-            f"{out} already holds something else; choose another output folder, or pass --overwrite to replace it."
+            f"{out} already holds something else; "
+            "choose another output folder, or pass --overwrite to replace it."
         )
 
 
@@ -77,7 +78,9 @@ def disk_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise OutputWriteError(f"The disk is full while writing {out}; free some space and run again.") from error
+            raise OutputWriteError(
+                f"The disk is full while writing {out}; free some space and run again."
+            ) from error
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
             raise OutputWriteError(f"No permission to write {out}; choose another output folder.") from error
         raise

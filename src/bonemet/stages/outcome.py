@@ -140,7 +140,9 @@ def produce(
         )
     with output.whole_folder(out, overwrite) as partial:
         product = work(partial)
-        step = Step(name, __version__, dict(parameters), tuple(p.name for p in inputs), tuple(product.warnings))
+        step = Step(
+            name, __version__, dict(parameters), tuple(p.name for p in inputs), tuple(product.warnings)
+        )
         steps = [s for p in inputs if p.is_dir() and (side := sidecar.read(p)) for s in side.steps]
         outputs = [str(out), *(str(p) for p in product.beside)]
         sidecar.write(

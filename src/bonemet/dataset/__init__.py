@@ -1,0 +1,1 @@
+"""The published dataset on disk: where each component of each scan stands."""

@@ -1,0 +1,1 @@
+"""The MiceMediRec table: one row per tibia and week."""

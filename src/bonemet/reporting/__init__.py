@@ -1,0 +1,1 @@
+"""Figures and the report page: reads results, computes no stage."""

@@ -1,0 +1,1 @@
+"""Whole workflows: every stage for a study, and the demonstration."""

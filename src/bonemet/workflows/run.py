@@ -1,0 +1,262 @@
+"""Everything for a study: the whole story on one screen.
+
+Raw scans in ``STUDY/Imagery_Dataset/Rotation-X-ray`` become the other components of the dataset,
+the record and the report. Each stage's output is whole or not there, and work that is finished
+is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bonemet.core.context import SILENT, Context, Tick
+from bonemet.core.errors import BonemetError, MissingInputError
+from bonemet.core.ids import SIDES, ScanKey
+from bonemet.dataset import derived, layout, settings
+from bonemet.dataset.layout import Component
+from bonemet.io import sidecar
+from bonemet.stages.collect import collect
+from bonemet.stages.composite import composite
+from bonemet.stages.crop import crop
+from bonemet.stages.measure_bone import measure_bone
+from bonemet.stages.outcome import Outcome, peak_memory_mb
+from bonemet.stages.reconstruct import reconstruct
+from bonemet.stages.register import orient, register
+from bonemet.stages.segment import segment
+from bonemet.workflows.ledger import Ledger
+from bonemet.workflows.place import place_bone
+
+STEPS_PER_SCAN = 2
+STEPS_PER_TIBIA = 4
+
+
+def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT) -> Outcome:
+    """Do everything for a study: reconstruct, segment, register, overlay, crop, measure, record, report.
+
+    Parameters
+    ----------
+    study
+        Folder that holds ``Imagery_Dataset/Rotation-X-ray/<animal>/week <n>/`` with raw scans, and
+        perhaps ``study.toml`` and ``MiceMediRec Dataset/record.csv``.
+    overwrite
+        Whether results that other settings made are replaced.
+    context
+        Threads, memory and progress.
+
+    Returns
+    -------
+    Outcome
+        ``scans`` and ``tibiae`` with what became of each; a scan or bone that failed is named in the
+        warnings, and the rest goes on.
+
+    Raises
+    ------
+    MissingInputError
+        If the study holds no raw scan.
+    """
+    from bonemet.reporting.report import report
+
+    start = time.perf_counter()
+    root = Path(study)
+    scans = layout.find(root, Component.ROTATION_XRAY)
+    if not scans:
+        raise MissingInputError(
+            f"No raw scan in {root}; scans belong in "
+            f"{layout.folder(root, Component.ROTATION_XRAY, ScanKey('871', 0))} and the like."
+        )
+    work = _Run(root, overwrite, context)
+    animals = sorted({key.animal for key, _ in scans})
+    total = STEPS_PER_SCAN * len(scans) + STEPS_PER_TIBIA * len(SIDES) * len(scans)
+    with context.progress("Study", total) as tick:
+        work.tick = tick
+        for key, path in scans:
+            work.guarded(lambda key=key, path=path: work.scan(key, path))  # type: ignore[misc]
+        for animal in animals:
+            weeks = sorted(key.week for key, _ in scans if key.animal == animal)
+            for side in SIDES:
+                work.guarded(lambda a=animal, s=side, w=weeks: work.tibia(a, s, w))  # type: ignore[misc]
+    done_before = work.ledger.nothing_done
+    work.ledger.write()
+    outcome = collect(root)
+    page = report(root, context=context)
+    results = {
+        "scans": [str(key) for key, _ in scans],
+        "threshold": work.threshold,
+        "failed": work.failures,
+        "review": outcome.results["review"],
+        "report": page.outputs[0],
+    }
+    return Outcome(
+        [str(root), *outcome.outputs, *page.outputs],
+        time.perf_counter() - start,
+        peak_memory_mb(),
+        [*work.failures, *work.warnings],
+        results,
+        done_before=done_before and outcome.done_before,
+    )
+
+
+class _Run:
+    """The state of one run: the study's threshold, what failed, what was timed."""
+
+    def __init__(self, root: Path, overwrite: bool, context: Context) -> None:
+        self.root = root
+        self.overwrite = overwrite
+        self.context = context
+        self.settings = settings.read(root)
+        self.threshold = self.settings.segmentation.threshold
+        self.ledger = Ledger(root)
+        self.failures: list[str] = []
+        self.warnings: list[str] = []
+        self.tick: Tick = lambda n: None
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Do one scan's or bone's work; where it fails, note why and let the rest go on."""
+        try:
+            work()
+        except BonemetError as error:
+            self.failures.append(str(error))
+
+    def step(self, name: str, key: ScanKey, work: Callable[[], Outcome]) -> Outcome:
+        """Do one step, time it, and keep its warnings."""
+        outcome = work()
+        self.ledger.add(name, str(key), outcome)
+        self.warnings.extend(f"{key}, {name}: {w}" for w in outcome.warnings)
+        self.tick(1)
+        return outcome
+
+    def folder(self, component: Component, key: ScanKey) -> Path:
+        return layout.folder(self.root, component, key)
+
+    def scan(self, key: ScanKey, raw: Path) -> None:
+        """Reconstruct one scan and find its bones."""
+        recon = self.folder(Component.RECON_CT, key)
+        how = self.settings.reconstruction
+        self.step(
+            "reconstruct",
+            key,
+            lambda: reconstruct(
+                raw,
+                recon,
+                voxel_um=how.voxel_um,
+                window=how.window,
+                filter=how.filter,
+                ring_level=how.ring_level,
+                memory_gb=self.context.memory_gb,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+        found = self.step(
+            "segment",
+            key,
+            lambda: segment(
+                recon,
+                derived.labels_folder(self.root, key),
+                threshold=self.threshold,
+                left=self.settings.segmentation.left,
+                method=self.settings.segmentation.method,
+                name=str(key),
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+        self.threshold = found.results["threshold"]
+        for bone in found.results["bones"]:
+            bone_key = ScanKey.parse(f"{key} {bone['name']}")
+            place_bone(Path(bone["path"]), self.folder(Component.SEG_CT, bone_key))
+
+    def tibia(self, animal: str, side: str, weeks: list[int]) -> None:
+        """Align one tibia over its weeks, overlay, crop and measure it."""
+        keys = [ScanKey(animal, week, side, "tibia") for week in weeks]
+        keys = [key for key in keys if (self.folder(Component.SEG_CT, key) / sidecar.NAME).is_file()]
+        if not keys:
+            self.failures.append(
+                f"{animal} {side} tibia was found in no week, so nothing is measured for it."
+            )
+            return
+        first = keys[0]
+        upright = self.folder(Component.REGIST_CT, first)
+        self.step(
+            "register",
+            first,
+            lambda: orient(
+                self.folder(Component.SEG_CT, first),
+                upright,
+                side=side,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+        region = self.crop(upright, first)
+        self.measure(upright, first, region)
+        for key in keys[1:]:
+            self.followup(key, first, upright, region)
+
+    def followup(self, key: ScanKey, first: ScanKey, upright: Path, region: Outcome) -> None:
+        """Align one later week with the first, overlay the two, crop and measure."""
+        aligned = self.folder(Component.REGIST_CT, key)
+        self.step(
+            "register",
+            key,
+            lambda: register(
+                self.folder(Component.SEG_CT, key),
+                upright,
+                aligned,
+                method=self.settings.registration.method,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+        overlay = derived.composite_folder(self.root, first, key)
+        self.step(
+            "composite",
+            key,
+            lambda: composite(
+                upright,
+                aligned,
+                overlay,
+                threshold=self.threshold,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+        span = (region.results["first_slice"], region.results["last_slice"])
+        self.crop(overlay, key, span)
+        self.measure(aligned, key, region)
+
+    def crop(self, stack: Path, key: ScanKey, span: tuple[int, int] | None = None) -> Outcome:
+        """Cut out the region of interest: found on the first week, carried to the later ones."""
+        first, last = span or (None, None)
+        return self.step(
+            "crop",
+            key,
+            lambda: crop(
+                stack,
+                self.folder(Component.ROI_CT, key),
+                first_slice=first,
+                last_slice=last,
+                below_junction=self.settings.region.below_junction,
+                length_mm=self.settings.region.length_mm,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
+
+    def measure(self, stack: Path, key: ScanKey, region: Outcome) -> None:
+        """Measure the whole tibia and the region of interest."""
+        self.step(
+            "measure",
+            key,
+            lambda: measure_bone(
+                stack,
+                derived.measures_folder(self.root, key),
+                threshold=self.threshold,
+                first_slice=region.results["first_slice"],
+                last_slice=region.results["last_slice"],
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
