@@ -22,6 +22,11 @@ def composite_folder(study: Path, first: ScanKey, key: ScanKey) -> Path:
     return study / IMAGERY / Component.REGIST_CT / f"Tibia {pair}" / f"{key} {pair}"
 
 
+def region_folder(study: Path, key: ScanKey) -> Path:
+    """Return the folder of one later week's grey values in the region of interest."""
+    return study / DERIVED / "Regions" / f"{key.animal} {key.side} {key.bone}" / f"week {key.week}"
+
+
 def measures_folder(study: Path, key: ScanKey) -> Path:
     """Return the folder of one bone's measures in one week."""
     return study / DERIVED / "Measures" / f"{key.animal} {key.side} {key.bone}" / f"week {key.week}"

@@ -26,17 +26,27 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def fingerprint(name: str, version: str, parameters: Mapping[str, Any], inputs: Sequence[Path]) -> str:
+def fingerprint(
+    name: str,
+    version: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path],
+    out: Path | None = None,
+) -> str:
     """Return a digest that changes whenever the inputs or settings of a step do.
 
-    Inputs count by the name, size and time of change of every file.
+    Inputs count by the name, size and time of change of every file; an output folder ``out`` that lies
+    within an input is no part of it.
     """
+    own = set() if out is None else {out, partial_path(out)}
     digest = hashlib.sha256(json.dumps([name, version, parameters], sort_keys=True, default=str).encode())
     for root in inputs:
         if not root.exists():
             raise MissingInputError(f"{root} does not exist; check the path.")
         files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
         for path in files:
+            if own.intersection(path.parents):
+                continue
             status = path.stat()
             relative = path.relative_to(root).as_posix()
             digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

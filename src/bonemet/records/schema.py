@@ -34,6 +34,8 @@ class Column:
 
 WHOLE = "whole bone"
 REGION = "region of interest"
+CORTEX = "region of interest, cortex"
+MARROW = "region of interest, marrow cavity"
 
 KEYS = (
     Column("Animal", aliases=("Mouse", "Subject", "Mouse ID", "Animal ID", "ID")),
@@ -54,13 +56,13 @@ MEDICAL = (
 QUANTITATIVE = (
     Column("Average Radiant Efficiency", "uW/cm2", ("IVIS",)),
     Column("Bone volume", "mm3", ("BV",), ("BV", WHOLE)),
-    Column("Ct.pMOI", "mm4", ("Cort. pMOI",), ("Ct.pMOI", REGION)),
-    Column("Ct.Ar", "mm2", ("Cort. Ar",), ("Ct.Ar", REGION)),
-    Column("Ct.Th", "mm", ("Cort. Th",), ("Ct.Th", REGION)),
-    Column("Tb.BV/TV", "%", ("Trab. BV/TV",), ("BV/TV", REGION)),
-    Column("Tb.Th", "mm", ("Trab. Th",), ("Tb.Th", REGION)),
-    Column("Tb.N", "1/mm", ("Trab. N",), ("Tb.N", REGION)),
-    Column("Tb.Sp", "mm", ("Trab. Sp",), ("Tb.Sp", REGION)),
+    Column("Ct.pMOI", "mm4", ("Cort. pMOI",), ("Ct.pMOI", CORTEX)),
+    Column("Ct.Ar", "mm2", ("Cort. Ar",), ("Ct.Ar", CORTEX)),
+    Column("Ct.Th", "mm", ("Cort. Th",), ("Ct.Th", CORTEX)),
+    Column("Tb.BV/TV", "%", ("Trab. BV/TV",), ("BV/TV", MARROW)),
+    Column("Tb.Th", "mm", ("Trab. Th",), ("Tb.Th", MARROW)),
+    Column("Tb.N", "1/mm", ("Trab. N",), ("Tb.N", MARROW)),
+    Column("Tb.Sp", "mm", ("Trab. Sp",), ("Tb.Sp", MARROW)),
     Column("Displacement", "um"),
     Column("Reaction force", "N"),
     Column("Stiffness", "N/m"),

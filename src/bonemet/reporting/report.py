@@ -196,9 +196,9 @@ def _week_parts(tibia: TibiaView) -> Iterator[dict[str, Any]]:
 def _pictures(first: WeekView, week: WeekView, region: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Yield the pictures of one tibia in one week, with their captions."""
     span = (region["first_slice"], region["last_slice"]) if region else None
-    if week is first and span and region.get("evidence"):
+    if week is first and span and region.get("contours"):
         caption = "Closed bone contours in each slice: the evidence for the proximal tibia-fibula junction."
-        yield caption, figures.junction_evidence(region["evidence"], region.get("junction_slice"), span)
+        yield caption, figures.junction_evidence(region["contours"], region.get("junction_slice"), span)
     if week.composite is None:
         return
     overlay = _loaded(week.composite)

@@ -62,7 +62,8 @@ def row_of(study: Path, key: ScanKey, registered: Path) -> dict[str, Any]:
     values = {(m["name"], m["region"]): m for m in (measures.results["measures"] if measures else [])}
     for column in QUANTITATIVE:
         if column.measure is not None:
-            row[column.header] = values.get(column.measure, {}).get("value")
+            value = values.get(column.measure, {}).get("value")
+            row[column.header] = value * 100 if value is not None and column.unit == "%" else value
     change = change_of(study, key)
     for name, header in CHANGES.items():
         row[header] = change.get(name)

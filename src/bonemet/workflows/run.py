@@ -190,8 +190,8 @@ class _Run:
                 context=self.context,
             ),
         )
-        region = self.crop(upright, first)
-        self.measure(upright, first, region)
+        region = self.crop(upright, self.folder(Component.ROI_CT, first), first)
+        self.measure(upright, self.folder(Component.ROI_CT, first), first)
         for key in keys[1:]:
             self.followup(key, first, upright, region)
 
@@ -224,10 +224,12 @@ class _Run:
             ),
         )
         span = (region.results["first_slice"], region.results["last_slice"])
-        self.crop(overlay, key, span)
-        self.measure(aligned, key, region)
+        self.crop(overlay, self.folder(Component.ROI_CT, key), key, span)
+        part = derived.region_folder(self.root, key)
+        self.crop(aligned, part, key, span)
+        self.measure(aligned, part, key)
 
-    def crop(self, stack: Path, key: ScanKey, span: tuple[int, int] | None = None) -> Outcome:
+    def crop(self, stack: Path, out: Path, key: ScanKey, span: tuple[int, int] | None = None) -> Outcome:
         """Cut out the region of interest: found on the first week, carried to the later ones."""
         first, last = span or (None, None)
         return self.step(
@@ -235,27 +237,30 @@ class _Run:
             key,
             lambda: crop(
                 stack,
-                self.folder(Component.ROI_CT, key),
+                out,
                 first_slice=first,
                 last_slice=last,
                 below_junction=self.settings.region.below_junction,
                 length_mm=self.settings.region.length_mm,
+                threshold=self.threshold,
                 overwrite=self.overwrite,
                 context=self.context,
             ),
         )
 
-    def measure(self, stack: Path, key: ScanKey, region: Outcome) -> None:
+    def measure(self, stack: Path, region: Path, key: ScanKey) -> None:
         """Measure the whole tibia and the region of interest."""
+        threshold = self.threshold
+        if threshold is None:
+            return
         self.step(
             "measure",
             key,
             lambda: measure_bone(
                 stack,
+                region,
                 derived.measures_folder(self.root, key),
-                threshold=self.threshold,
-                first_slice=region.results["first_slice"],
-                last_slice=region.results["last_slice"],
+                threshold=threshold,
                 overwrite=self.overwrite,
                 context=self.context,
             ),

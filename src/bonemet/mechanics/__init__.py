@@ -1,0 +1,1 @@
+"""Mechanics: stiffness, yield, maximum and work to fracture from load-displacement curves."""
