@@ -126,7 +126,7 @@ def produce(
         Of this run, or of the earlier one that did the same.
     """
     start = time.perf_counter()
-    mark = output.fingerprint(name, __version__, parameters, inputs)
+    mark = output.fingerprint(name, __version__, parameters, inputs, out)
     known = output.finished(out, mark)
     if known is not None:
         outputs = known.outputs or [str(out)]

@@ -1,0 +1,161 @@
+"""Kernels that count, sum and look around in masks and label volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.kernels.jit import kernel
+
+
+@kernel
+def block_counts(grey: NDArray[Any], threshold: float, counts: NDArray[np.uint16]) -> None:
+    """Count the voxels >= ``threshold`` in each block; incomplete blocks at the far ends are left out.
+
+    ``counts`` (z, y, x) starts at zero; the block's edges are the shape of ``grey`` over that of ``counts``.
+    """
+    fz = grey.shape[0] // counts.shape[0]
+    fy = grey.shape[1] // counts.shape[1]
+    fx = grey.shape[2] // counts.shape[2]
+    for z in range(counts.shape[0] * fz):
+        for y in range(counts.shape[1] * fy):
+            for x in range(counts.shape[2] * fx):
+                if grey[z, y, x] >= threshold:
+                    counts[z // fz, y // fy, x // fx] += 1
+
+
+@kernel
+def enclosure(
+    mask: NDArray[np.uint8],
+    points: NDArray[np.int32],
+    directions: NDArray[np.int32],
+    reach: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """Return for each point the share of rays that meet the mask within their reach.
+
+    A ray that leaves the volume counts for neither side, so bones cut by the field of view keep
+    their inside.
+
+    Parameters
+    ----------
+    mask
+        (z, y, x), not zero where there is bone.
+    points
+        (n, 3) voxels (z, y, x).
+    directions
+        (m, 3) steps of the rays in voxels.
+    reach
+        (m,) number of steps of each ray.
+    """
+    out = np.zeros(len(points), np.float32)
+    for i in range(len(points)):
+        met = 0
+        seen = 0
+        for k in range(len(directions)):
+            z, y, x = points[i, 0], points[i, 1], points[i, 2]
+            state = 1
+            for _ in range(reach[k]):
+                z += directions[k, 0]
+                y += directions[k, 1]
+                x += directions[k, 2]
+                if z < 0 or y < 0 or x < 0 or z >= mask.shape[0] or y >= mask.shape[1] or x >= mask.shape[2]:
+                    state = 0
+                    break
+                if mask[z, y, x]:
+                    state = 2
+                    break
+            if state > 0:
+                seen += 1
+            if state == 2:
+                met += 1
+        out[i] = met / seen if seen > 0 else 0.0
+    return out
+
+
+@kernel
+def local_moments(
+    labels: NDArray[np.int32], points: NDArray[np.int32], offsets: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return sums over each point's neighbours that bear its own label.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x), 0 is background.
+    points
+        (n, 3) voxels (z, y, x).
+    offsets
+        (m, 3) neighbourhood in voxels.
+
+    Returns
+    -------
+    ndarray
+        (n, 10): count, sums of dz, dy, dx, then of dz dz, dy dy, dx dx, dz dy, dz dx, dy dx.
+    """
+    out = np.zeros((len(points), 10))
+    for i in range(len(points)):
+        own = labels[points[i, 0], points[i, 1], points[i, 2]]
+        for k in range(len(offsets)):
+            a, b, c = offsets[k, 0], offsets[k, 1], offsets[k, 2]
+            z, y, x = points[i, 0] + a, points[i, 1] + b, points[i, 2] + c
+            if z < 0 or y < 0 or x < 0 or z >= labels.shape[0] or y >= labels.shape[1] or x >= labels.shape[2]:
+                continue
+            if labels[z, y, x] != own:
+                continue
+            out[i, 0] += 1
+            out[i, 1] += a
+            out[i, 2] += b
+            out[i, 3] += c
+            out[i, 4] += a * a
+            out[i, 5] += b * b
+            out[i, 6] += c * c
+            out[i, 7] += a * b
+            out[i, 8] += a * c
+            out[i, 9] += b * c
+    return out
+
+
+@kernel
+def saddles(
+    labels: NDArray[np.int32], height: NDArray[np.float32], first: NDArray[np.int64], best: NDArray[np.float32]
+) -> int:
+    """List the pairs of touching labels with the highest pass between them.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x) regions from 1; 0 is background.
+    height
+        (z, y, x).
+    first, best
+        Filled: ``first[k] = a * (largest label + 1) + b`` with a < b, unsorted, with repeats, and
+        ``best[k]`` the height of that face.
+
+    Returns
+    -------
+    int
+        Number of faces written.
+    """
+    count = 0
+    size = labels.max() + 1
+    nz, ny, nx = labels.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                a = labels[z, y, x]
+                if a == 0:
+                    continue
+                for axis in range(3):
+                    w, v, u = z + (axis == 0), y + (axis == 1), x + (axis == 2)
+                    if w >= nz or v >= ny or u >= nx:
+                        continue
+                    b = labels[w, v, u]
+                    different = b != 0 and b != a  # noqa: PLR1714 (numba has no `in` for mixed types)
+                    if not different or count >= len(first):
+                        continue
+                    first[count] = min(a, b) * size + max(a, b)
+                    best[count] = min(height[z, y, x], height[w, v, u])
+                    count += 1
+    return count

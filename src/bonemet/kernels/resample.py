@@ -1,0 +1,264 @@
+"""One image on another's grid: each output voxel interpolated once from the original grey values.
+
+Empty space costs nothing: blocks of output voxels whose neighbourhood in the moving image holds
+only zeros are filled with zeros unseen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.context import Mapper
+from bonemet.core.errors import InputError
+from bonemet.core.grid import Grid
+from bonemet.core.transform import Transform
+from bonemet.kernels.interpolate import TABLE_STEPS, Order, weight_table
+from bonemet.kernels.jit import fast_kernel, inlined, kernel
+
+BLOCK: Final = 16  # output voxels along the edge of a block that is skipped or filled as one
+CELL: Final = 8  # moving voxels along the edge of a cell that is known to be empty or not
+SLAB: Final = 2 * BLOCK  # output slices that one thread fills at a time
+
+
+@kernel
+def _mark_cells(image: NDArray[Any], out: NDArray[np.int32]) -> None:
+    """Mark the cells of one layer that hold anything but zeros; ``image`` is that layer."""
+    for k in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            for i in range(image.shape[2]):
+                if image[k, j, i] != 0:
+                    out[j // CELL, i // CELL] = 1
+
+
+def occupancy(image: NDArray[Any], mapper: Mapper = map) -> NDArray[np.int32]:
+    """Return the running sums (one longer along each axis) of the cells that hold anything.
+
+    The number of occupied cells in any box of cells is then a sum of eight of these numbers.
+    """
+    layers, rows, columns = (-(-n // CELL) for n in image.shape)
+    out = np.zeros((layers + 1, rows + 1, columns + 1), np.int32)
+
+    def mark(layer: int) -> None:
+        _mark_cells(image[layer * CELL : (layer + 1) * CELL], out[layer + 1, 1:, 1:])
+
+    for _ in mapper(mark, range(layers)):
+        pass
+    for axis in range(3):
+        np.cumsum(out, axis=axis, out=out)
+    return out
+
+
+@inlined
+def _corner_range(
+    m: NDArray[np.float64], d: int, start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> tuple[float, float]:  # pragma: no cover
+    """Return the least and largest index along axis ``d`` (x, y, z) over a block of output voxels."""
+    low = high = m[d, 3]
+    for a in range(3):
+        first, last = m[d, a] * start[a], m[d, a] * (stop[a] - 1)
+        low += min(first, last)
+        high += max(first, last)
+    return low, high
+
+
+@kernel
+def _is_empty(
+    cells: NDArray[np.int32], shape: tuple[int, int, int], reach: int, box: NDArray[np.float64]
+) -> bool:
+    """Tell whether all voxels within reach of a box of positions (rows x, y, z; low, high) are zero."""
+    first = np.empty(3, np.int64)
+    last = np.empty(3, np.int64)
+    for d in range(3):
+        n = shape[2 - d]
+        if box[d, 1] < -0.5 or box[d, 0] >= n - 0.5:
+            return True
+        first[d] = min(max(math.floor(box[d, 0]) - reach + 1, 0), n - 1) // CELL
+        last[d] = min(max(math.floor(box[d, 1]) + reach, 0), n - 1) // CELL + 1
+    x0, y0, z0, x1, y1, z1 = first[0], first[1], first[2], last[0], last[1], last[2]
+    upper = cells[z1, y1, x1] - cells[z1, y0, x1] - cells[z1, y1, x0] + cells[z1, y0, x0]
+    lower = cells[z0, y1, x1] - cells[z0, y0, x1] - cells[z0, y1, x0] + cells[z0, y0, x0]
+    return bool(upper == lower)
+
+
+@inlined
+def _linear(image: Any, x: float, y: float, z: float) -> Any:  # pragma: no cover
+    """Interpolate between the eight neighbours of a point at least one voxel from every face."""
+    i, j, k = int(x), int(y), int(z)
+    fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
+    p = np.float32(image[k, j, i])
+    c00 = p + fx * (np.float32(image[k, j, i + 1]) - p)
+    p = np.float32(image[k, j + 1, i])
+    c01 = p + fx * (np.float32(image[k, j + 1, i + 1]) - p)
+    p = np.float32(image[k + 1, j, i])
+    c10 = p + fx * (np.float32(image[k + 1, j, i + 1]) - p)
+    p = np.float32(image[k + 1, j + 1, i])
+    c11 = p + fx * (np.float32(image[k + 1, j + 1, i + 1]) - p)
+    c0 = c00 + fy * (c01 - c00)
+    c1 = c10 + fy * (c11 - c10)
+    return c0 + fz * (c1 - c0)
+
+
+@fast_kernel
+def _weighted(image: NDArray[Any], table: NDArray[np.float32], x: float, y: float, z: float) -> np.float32:
+    """Interpolate with tabled weights; beyond a face its voxels go on."""
+    nz, ny, nx = image.shape
+    taps = table.shape[1]
+    i, j, k = math.floor(x), math.floor(y), math.floor(z)
+    wx = table[int((x - i) * TABLE_STEPS + 0.5)]
+    wy = table[int((y - j) * TABLE_STEPS + 0.5)]
+    wz = table[int((z - k) * TABLE_STEPS + 0.5)]
+    back = taps // 2 - 1
+    total = np.float32(0)
+    for c in range(taps):
+        kk = min(max(k - back + c, 0), nz - 1)
+        plane = np.float32(0)
+        for b in range(taps):
+            row = image[kk, min(max(j - back + b, 0), ny - 1)]
+            line = np.float32(0)
+            for a in range(taps):
+                line += wx[a] * np.float32(row[min(max(i - back + a, 0), nx - 1)])
+            plane += wy[b] * line
+        total += wz[c] * plane
+    return total
+
+
+@fast_kernel
+def _fill_block(
+    image: NDArray[Any],
+    table: NDArray[np.float32],
+    m: NDArray[np.float64],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+    bounds: tuple[float, float, float],
+    linear: bool,
+    out: NDArray[Any],
+) -> None:
+    """Fill output voxels from ``start`` to ``stop`` (x, y, z); ``out`` begins at slice ``start[2]``.
+
+    ``bounds`` holds what is added before the fraction is cut off (1/2 for whole numbers, 0 for
+    floats), and the least and largest number that the type holds.
+    """
+    nz, ny, nx = image.shape
+    half, least, largest = bounds
+    for k in range(start[2], stop[2]):
+        for j in range(start[1], stop[1]):
+            x0 = m[0, 1] * j + m[0, 2] * k + m[0, 3]
+            y0 = m[1, 1] * j + m[1, 2] * k + m[1, 3]
+            z0 = m[2, 1] * j + m[2, 2] * k + m[2, 3]
+            for i in range(start[0], stop[0]):
+                x, y, z = x0 + m[0, 0] * i, y0 + m[1, 0] * i, z0 + m[2, 0] * i
+                if linear and 0 <= x < nx - 1 and 0 <= y < ny - 1 and 0 <= z < nz - 1:
+                    value = _linear(image, x, y, z)
+                elif -0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5 and -0.5 <= z < nz - 0.5:
+                    value = _weighted(image, table, x, y, z)
+                else:
+                    out[k - start[2], j, i] = 0
+                    continue
+                if half > 0:
+                    value = math.floor(min(max(value, least), largest) + half)
+                out[k - start[2], j, i] = value
+
+
+@kernel
+def _fill_slab(
+    image: NDArray[Any],
+    cells: NDArray[np.int32],
+    table: NDArray[np.float32],
+    m: NDArray[np.float64],
+    first: int,
+    bounds: tuple[float, float, float],
+    linear: bool,
+    out: NDArray[Any],
+) -> None:
+    """Fill output slices from ``first`` on; ``first`` is a multiple of the block's edge."""
+    depth, rows, columns = out.shape
+    box = np.empty((3, 2))
+    start = np.empty(3, np.int64)
+    stop = np.empty(3, np.int64)
+    for k in range(0, depth, BLOCK):
+        for j in range(0, rows, BLOCK):
+            for i in range(0, columns, BLOCK):
+                start[0], start[1], start[2] = i, j, first + k
+                stop[0], stop[1] = min(i + BLOCK, columns), min(j + BLOCK, rows)
+                stop[2] = first + min(k + BLOCK, depth)
+                for d in range(3):
+                    box[d, 0], box[d, 1] = _corner_range(m, d, start, stop)
+                if _is_empty(cells, image.shape, table.shape[1] // 2, box):
+                    out[k : k + BLOCK, start[1] : stop[1], start[0] : stop[0]] = 0
+                else:
+                    _fill_block(image, table, m, start, stop, bounds, linear, out[k : k + BLOCK])
+
+
+def resample(
+    moving: NDArray[Any],
+    moving_grid: Grid,
+    fixed_grid: Grid,
+    transform: Transform,
+    *,
+    order: Order = "linear",
+    mapper: Mapper = map,
+) -> NDArray[Any]:
+    """Return the moving image on the fixed grid.
+
+    Every output voxel is interpolated once from the original grey values. Outside the moving image
+    (more than half a voxel beyond its outermost centres) the result is 0. Grids of any spacing and
+    direction are served. A fixed grid coarser than the moving one skips voxels: nothing is averaged.
+
+    Parameters
+    ----------
+    moving
+        (z, y, x); bool, 8-bit and 16-bit whole numbers or float32.
+    moving_grid, fixed_grid
+        Where the voxels are.
+    transform
+        Takes points of the fixed image to points of the moving image.
+    order
+        ``linear``; ``cubic`` (Keys' convolution), ``sinc`` (Lanczos, radius 5), or ``nearest`` for
+        labels and masks.
+    mapper
+        Spreads slabs of the output over threads; the result does not depend on it.
+
+    Returns
+    -------
+    ndarray
+        Of the fixed grid's shape and the moving image's type.
+
+    Raises
+    ------
+    InputError
+        If the image does not fit its grid, or holds numbers of another type.
+    """
+    if moving.shape != moving_grid.shape:
+        raise InputError(f"An image of shape {moving.shape} does not fit a grid of {moving_grid.shape}.")
+    if moving.dtype not in (np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.float32):
+        raise InputError(
+            f"Images of type {moving.dtype} are not resampled; convert to 8 or 16 bits or float32."
+        )
+    image = np.ascontiguousarray(moving.view(np.uint8) if moving.dtype == np.bool_ else moving)
+    table = weight_table(order)
+    to_moving = np.linalg.inv(moving_grid.matrix) @ transform.matrix @ fixed_grid.matrix
+    # positions within a millionth of a voxel of a voxel's centre are that centre, so an identity copies
+    nearest = np.rint(to_moving)
+    matrix = np.ascontiguousarray(np.where(np.abs(to_moving - nearest) < 1e-9, nearest, to_moving))
+    cells = occupancy(image, mapper)
+    out = np.empty(fixed_grid.shape, image.dtype)
+    bounds = _bounds(image.dtype)
+
+    def fill(first: int) -> None:
+        _fill_slab(image, cells, table, matrix, first, bounds, order == "linear", out[first : first + SLAB])
+
+    for _ in mapper(fill, range(0, fixed_grid.shape[0], SLAB)):
+        pass
+    return out.view(np.bool_) if moving.dtype == np.bool_ else out
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[float, float, float]:
+    """Return rounding offset, least and largest number of a type (offset 0: nothing is rounded)."""
+    if dtype.kind == "f":
+        return (0.0, 0.0, 0.0)
+    info = np.iinfo(dtype)
+    return (0.5, float(info.min), float(info.max))

@@ -1,0 +1,33 @@
+"""The digital mouse: hind limbs whose truth is known, and an X-ray simulator that scans them."""
+
+from bonemet.simulation.anatomy import Animal, Sizes, animal
+from bonemet.simulation.pose import PoseRanges, ScanPose, scan_pose
+from bonemet.simulation.render import Rendered, render
+from bonemet.simulation.skeleton import LABELS, LONG_BONES
+from bonemet.simulation.truth import (
+    bone_in_own_frame,
+    change_masks,
+    change_truth,
+    landmarks,
+    points_in_bone,
+    tissue_in_own_frame,
+)
+
+__all__ = [
+    "LABELS",
+    "LONG_BONES",
+    "Animal",
+    "PoseRanges",
+    "Rendered",
+    "ScanPose",
+    "Sizes",
+    "animal",
+    "bone_in_own_frame",
+    "change_masks",
+    "change_truth",
+    "landmarks",
+    "points_in_bone",
+    "render",
+    "scan_pose",
+    "tissue_in_own_frame",
+]

@@ -1,0 +1,89 @@
+"""Sizes of simulated scans, all of one scanner: a SkyScan 1276 and its smaller pictures.
+
+The cone angle is that of the published scans, 25.888290 x 17.423092 degrees over 4032 x 2688
+pixels. Presets bin pixels and crop rows, never the width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bonemet.core.errors import SettingsError
+from bonemet.core.scan import ConeGeometry
+
+CONE_ANGLE_DEG = 25.888290
+COLUMNS, ROWS = 4032, 2688
+SOD_MM = 92.8
+SDD_MM = 158.0
+WIDTH_MM = 2 * SOD_MM * math.tan(math.radians(CONE_ANGLE_DEG / 2))
+"""Width of the detector as scaled to the axis; 10.58 um a pixel."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The size of a scan.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    columns, rows
+        Pixels of a view.
+    views, step_deg
+        Number of views and the angle between them.
+    bone_mm, soft_mm
+        Voxel of the rendered mineral and of the rendered soft tissue.
+    """
+
+    name: str
+    columns: int
+    rows: int
+    bone_mm: float
+    soft_mm: float
+    views: int = 260
+    step_deg: float = 0.8
+
+    @property
+    def pixel_mm(self) -> float:
+        """Pixel as scaled to the axis."""
+        return WIDTH_MM / self.columns
+
+    def geometry(self, axis_offset_px: float = 0.0) -> ConeGeometry:
+        """Return the scan's geometry."""
+        return ConeGeometry(
+            rows=self.rows,
+            columns=self.columns,
+            pixel_mm=self.pixel_mm,
+            sod_mm=SOD_MM,
+            sdd_mm=SDD_MM,
+            angles_deg=np.arange(self.views, dtype=np.float64) * np.float64(self.step_deg),
+            axis_offset_px=axis_offset_px,
+            optical_axis_row=float(round(0.51 * self.rows)),  # cameras are never quite centred
+        )
+
+
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset("tiny", 216, 120, bone_mm=0.1, soft_mm=0.4),
+        Preset("small", 864, 464, bone_mm=0.05, soft_mm=0.2),
+        Preset("medium", 504, 272, bone_mm=0.07, soft_mm=0.2),
+        Preset("full", COLUMNS, ROWS, bone_mm=WIDTH_MM / COLUMNS, soft_mm=0.1),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """Return a preset by its name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of that name.
+    """
+    if name not in PRESETS:
+        raise SettingsError(f"The preset is one of {', '.join(PRESETS)}, not {name!r}.")
+    return PRESETS[name]

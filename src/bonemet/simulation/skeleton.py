@@ -1,0 +1,171 @@
+"""The bones of one animal in one week, ready to be rendered: shapes, boxes, labels, and their landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bonemet.core.errors import SettingsError
+from bonemet.simulation import smallbones
+from bonemet.simulation.anatomy import SIDES, Animal, generator
+from bonemet.simulation.disease import lesion, new_bone
+from bonemet.simulation.longbones import femur, tibia
+from bonemet.simulation.pose import MIRROR_X, ScanPose
+from bonemet.simulation.shapes import Array, Sweep, no_sweep
+from bonemet.simulation.tissue import Shape
+from bonemet.simulation.trabeculae import wavelength_for, waves
+
+LABELS = {
+    "spine": 1,
+    "left femur": 2,
+    "left tibia": 3,
+    "right femur": 4,
+    "right tibia": 5,
+    "holder": 6,
+    "other": 7,
+}
+LONG_BONES = ("left femur", "left tibia", "right femur", "right tibia")
+GROWTH_PLATE_MM = 0.13
+"""Height of a growth plate's mineral-free layer in young adults."""
+_KEPT = 0.5
+_STANDING = 0.9
+"""Part of the planned trabecular bone that stands, plates crossing and their reach ending."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One bone, where it is, and what it is called in label volumes.
+
+    Attributes
+    ----------
+    name
+        Which bone.
+    label
+        Value in label volumes.
+    shape
+        Tables for the kernels.
+    matrix
+        4 x 4 from the bone's frame into the scan frame.
+    low, high
+        Corners (x, y, z) in mm of a box in the bone's frame that holds it.
+    """
+
+    name: str
+    label: int
+    shape: Shape
+    matrix: Array
+    low: Array
+    high: Array
+
+
+def _box(sweep: Sweep, rows: Array) -> tuple[Array, Array]:
+    lows, highs = [], []
+    if sweep.centre.shape[0] > 2:
+        wide = sweep.radius.max(axis=1)[:, None]
+        z = sweep.frame[0] + sweep.frame[1] * np.arange(len(wide))
+        lows.append([*(sweep.centre - wide).min(axis=0), z[0]])
+        highs.append([*(sweep.centre + wide).max(axis=0), z[-1]])
+        tube = sweep.tube[sweep.tube[:, 2] > 0]
+        if len(tube):
+            lows.append([*(tube[:, :2] - tube[:, 2:3]).min(axis=0), z[0]])
+            highs.append([*(tube[:, :2] + tube[:, 2:3]).max(axis=0), z[-1]])
+    for row in rows[rows[:, 1] > 0]:
+        if row[0] == 0:
+            ends, r = row[3:9].reshape(2, 3), row[9:11, None]
+            lows.append((ends - r).min(axis=0))
+            highs.append((ends + r).max(axis=0))
+        else:
+            reach = np.abs(row[9:18].reshape(3, 3).T) @ row[6:9]
+            lows.append(row[3:6] - reach)
+            highs.append(row[3:6] + reach)
+    return np.min(lows, axis=0) - 0.15, np.max(highs, axis=0) + 0.15
+
+
+def _texture(animal: Animal, name: str) -> tuple[Array, Array, Array]:
+    rng = generator(animal.seed, "texture", name)
+    s = animal.sizes
+    # two families of plates share the volume
+    length = wavelength_for(0.5 * s.tb_fraction / _STANDING, s.tb_thickness_mm, _KEPT)
+    sheets = np.stack([waves(rng, length, 16), waves(rng, length, 16)])
+    return sheets, waves(rng, 0.55 * length, 16), waves(rng, 1.1, 12, stretch=1.0)
+
+
+def _plates(animal: Animal, bone: str) -> Array:
+    """Return the trabecular zones (zones, 9) of a femur or tibia; see :class:`Shape`."""
+    s = animal.sizes
+    half = 0.5 * GROWTH_PLATE_MM
+    if bone == "tibia":
+        return np.array(
+            [
+                [1.35, 0.0, 0.16, 0.12, half, 1.0, 3.6, _KEPT, 0.9],
+                [s.tibia_mm - 0.95, 0.0, 0.0, 0.05, half, -1.0, 1.0, 0.6, 0.9],
+            ]
+        )
+    return np.array(
+        [
+            [s.femur_mm - 1.95 * s.girth, 0.0, -0.12, 0.12, half, -1.0, 3.8, _KEPT, 0.9],
+            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.7, 0.85],
+        ]
+    )
+
+
+def _tissue(animal: Animal) -> Array:
+    s = animal.sizes
+    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, s.tb_thickness_mm])
+
+
+def long_bone(animal: Animal, week: int, name: str) -> Part:
+    """Return a long bone (``left tibia``) in its own frame: its matrix is the identity.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such bone.
+    """
+    if name not in LONG_BONES:
+        raise SettingsError(f"A long bone is one of {', '.join(LONG_BONES)}, not {name!r}.")
+    side, bone = name.split()
+    sweep, rows = (tibia if bone == "tibia" else femur)(animal.sizes)
+    sheets, holes, warp = _texture(animal, name)
+    foci, layer = np.zeros((0, 5)), np.zeros(6)
+    if bone == "tibia":
+        foci, layer = lesion(animal, side, week), new_bone(animal, side, week)
+    shape = Shape(sweep, rows, _plates(animal, bone), sheets, holes, warp, foci, layer, _tissue(animal))
+    low, high = _box(sweep, rows)
+    return Part(name, LABELS[name], shape, np.eye(4), low - layer[0], high + layer[0])
+
+
+def _small(animal: Animal, name: str, label: str, rows: Array, matrix: Array, wall: float = 0.14) -> Part:
+    sweep = no_sweep(wall)
+    sheets, holes, warp = _texture(animal, name)
+    # spongy throughout: one zone that reaches everywhere and has no growth plate
+    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.7, 0.7]])
+    shape = Shape(sweep, rows, zones, sheets, holes, warp, np.zeros((0, 5)), np.zeros(6), _tissue(animal))
+    return Part(name, LABELS[label], shape, matrix, *_box(sweep, rows))
+
+
+def skeleton(animal: Animal, week: int, pose: ScanPose) -> list[Part]:
+    """Return every bone in its place in the scan; the long bones come first, for they take precedence."""
+    s, m = animal.sizes, pose.matrices
+    out = []
+    for name in LONG_BONES:
+        part = long_bone(animal, week, name)
+        out.append(Part(name, part.label, part.shape, m[name], part.low, part.high))
+    body = m["body"]
+    half = smallbones.half_pelvis(s)
+    for side in SIDES:
+        place = body if side == "right" else body @ MIRROR_X
+        out.append(_small(animal, f"{side} pelvis", "spine", half, place))
+    for name, place, rows in smallbones.spine(s):
+        out.append(_small(animal, name, "spine", rows, body @ place))
+    for side in SIDES:
+        flexion = pose.flexion_deg.get(side, 0.0)
+        thigh, shank = m[f"{side} femur"], m[f"{side} tibia"]
+        out += [
+            _small(animal, f"{side} patella", "other", smallbones.patella(s, flexion), thigh),
+            _small(animal, f"{side} fabellae", "other", smallbones.fabellae(s), thigh),
+            _small(animal, f"{side} menisci", "other", smallbones.menisci(s), shank),
+            _small(animal, f"{side} foot", "other", smallbones.foot(s), m[f"{side} foot"], 0.12),
+        ]
+    return out
