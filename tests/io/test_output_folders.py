@@ -112,8 +112,13 @@ def test_a_broken_sidecar_is_named(tmp_path):
 def test_whole_file_leaves_the_old_file_when_it_fails(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
-    with pytest.raises(RuntimeError), output.whole_file(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+
+    def write():
+        with output.whole_file(path) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1

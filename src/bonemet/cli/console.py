@@ -153,10 +153,12 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
     elif isinstance(value, list) and value and isinstance(value[0], Mapping):
         for row in value:
-            yield prefix, "  ".join(f"{v}" for v in row.values() if not isinstance(v, list | Mapping))
+            yield prefix, "  ".join(_word(v) for v in row.values() if not isinstance(v, list | Mapping))
     elif isinstance(value, list) and len(value) > 12:
         yield prefix, f"({len(value)} values)"
-    elif isinstance(value, float):
-        yield prefix, f"{value:.6g}"
     else:
-        yield prefix, str(value)
+        yield prefix, _word(value)
+
+
+def _word(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

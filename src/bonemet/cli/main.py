@@ -187,7 +187,7 @@ def reconstruct(
             out,
             voxel_um=voxel_um,
             window=window,
-            format=slice_format,
+            format=slice_format,  # type: ignore[arg-type]  # checked there, with one sentence
             axis_offset=axis_offset,
             slices=slices,
             memory_gb=memory_gb,
@@ -322,6 +322,8 @@ def crop(
     length_slices: Annotated[
         int | None, typer.Option(help="Length in slices instead of mm.", show_default=False)
     ] = None,
+    keep_fibula: Annotated[bool, typer.Option("--keep-fibula", help="Leave the fibula in.")] = False,
+    threshold: Threshold = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
@@ -344,6 +346,8 @@ def crop(
             below_junction=below_junction,
             length_mm=length_mm,
             length_slices=length_slices,
+            keep_fibula=keep_fibula,
+            threshold=threshold,
             voxel_um=voxel_um,
             overwrite=overwrite,
             context=c,

@@ -277,18 +277,21 @@ class _Job:
         with self.context.progress("reconstruct", tiles * len(plan.slabs)) as tick:
             for first, stop in plan.slabs:
                 source.prepare(*fdk.rows_to_read(geometry, grid, first, stop))
-                slab = fdk.reconstruct(
-                    source.rows,
-                    geometry,
-                    grid,
-                    (first, stop),
-                    filter=self.settings.filter,
-                    mapper=self.context.map,
-                    tick=tick,
+                # no name for the slab: it must be gone before the next one is made
+                slices = enumerate(
+                    fdk.reconstruct(
+                        source.rows,
+                        geometry,
+                        grid,
+                        (first, stop),
+                        filter=self.settings.filter,
+                        mapper=self.context.map,
+                        tick=tick,
+                    ),
+                    first,
                 )
-                self.beyond += sum(
-                    self.context.map(lambda z: self._write_slice(partial, z), enumerate(slab, first))
-                )
+                self.beyond += sum(self.context.map(lambda z: self._write_slice(partial, z), slices))
+                del slices
 
     def _write_slice(self, partial: Path, numbered: tuple[int, NDArray[np.float32]]) -> int:
         """Write one slice, and return how many of its voxels lie beyond the window."""

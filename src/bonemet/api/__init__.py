@@ -1,0 +1,1 @@
+"""The published classes: thin faces on the stages."""

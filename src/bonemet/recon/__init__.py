@@ -1,0 +1,1 @@
+"""Reconstruction: from X-ray projections to attenuation in 1/mm."""

@@ -1,0 +1,396 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from roi_bones import greys, make
+
+from bonemet.api.roi import RoICompositeCropper, slice_number
+from bonemet.core.calibration import Kind, Quantity
+from bonemet.core.errors import InputError, MissingInputError, OutputExistsError, SettingsError
+from bonemet.core.grid import Grid
+from bonemet.engine.context import ThreadContext
+from bonemet.io import sidecar, stacks
+from bonemet.io.volumes import open_volume
+from bonemet.roi.composite import composite as compose
+from bonemet.stages.composite import composite
+from bonemet.stages.crop import crop
+
+VOXEL = 0.1
+
+
+@pytest.fixture(scope="module")
+def bone():
+    return make(VOXEL)
+
+
+@pytest.fixture(scope="module")
+def weeks(bone):
+    """Return greys of week 0 and of week 3, in which a planted hole has gone and a lump has come."""
+    after = bone.mask.copy()
+    after[24:34, 12:24, 12:24] = False
+    after[60:66, 10:14, 18:24] = True
+    return greys(bone.mask, 0.5, 4, 1), greys(after, 0.5, 4, 2)
+
+
+def write(folder, data, name="", digits=4, grid=None, quantity=None):
+    """Write a stack with a sidecar that says where it is."""
+    folder.mkdir(parents=True)
+    stacks.write_slices(folder, f"{name}_", data, format="png", digits=digits)
+    grid = grid or Grid.isotropic(data.shape, VOXEL, (1.0, 2.0, 3.0))
+    side = sidecar.Sidecar(
+        bonemet="0",
+        name=name,
+        grid=sidecar.grid_model(grid),
+        quantity=sidecar.quantity_model(quantity or Quantity(Kind.GREY)),
+    )
+    sidecar.write(folder, side)
+    return folder
+
+
+@pytest.fixture
+def pair(tmp_path, weeks):
+    return [
+        write(tmp_path / f"w{w}", data, f"871 week {w} left tibia")
+        for w, data in zip((0, 3), weeks, strict=True)
+    ]
+
+
+@pytest.fixture
+def overlay(tmp_path, pair):
+    composite(*pair, tmp_path / "overlay", threshold=90)
+    return tmp_path / "overlay"
+
+
+# composite
+
+
+def test_composite_on_disk_is_the_definition(tmp_path, pair, weeks):
+    outcome = composite(*pair, tmp_path / "out", threshold=90, context=ThreadContext(2))
+    expected = compose(*weeks, 90)
+    volume = open_volume(tmp_path / "out")
+    np.testing.assert_array_equal(volume.array(), expected)
+    assert volume.quantity.kind is Kind.LABELS
+    assert volume.grid.origin_mm == (1.0, 2.0, 3.0)
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names[0] == "871 week 3 left tibia w0w3composite 0000.png"
+    assert len(names) == len(expected) + 1  # and the sidecar
+    results = outcome.results
+    for name, grey in (("unchanged_mm3", 180), ("formed_mm3", 240), ("resorbed_mm3", 60)):
+        assert results[name] == pytest.approx(np.count_nonzero(expected == grey) * VOXEL**3)
+    assert results["net_mm3"] == pytest.approx(results["formed_mm3"] - results["resorbed_mm3"])
+    assert results["threshold_source"] == "given"
+    assert results["guard"]["smallest_cluster_voxels"] == 27
+    assert json.loads(json.dumps(outcome.as_dict())) == outcome.as_dict()
+
+
+def test_guarded_figures_are_nearer_to_what_was_planted(tmp_path, pair, bone):
+    results = composite(*pair, tmp_path / "out", threshold=100).results
+    planted = np.count_nonzero(bone.mask[24:34, 12:24, 12:24]) * VOXEL**3
+    assert results["guarded"]["resorbed_mm3"] == pytest.approx(planted, rel=0.25)
+    assert set(results["guarded"]) == {"unchanged_mm3", "formed_mm3", "resorbed_mm3", "net_mm3"}
+
+
+def test_composite_is_done_once_and_whatever_the_threads(tmp_path, pair):
+    first = composite(*pair, tmp_path / "out", threshold=90)
+    again = composite(*pair, tmp_path / "out", threshold=90)
+    assert (first.done_before, again.done_before) == (False, True)
+    assert again.results == first.results
+    other = composite(*pair, tmp_path / "other", threshold=90, context=ThreadContext(2))
+    assert other.results == first.results
+    with pytest.raises(OutputExistsError):
+        composite(*pair, tmp_path / "out", threshold=91)
+
+
+def test_without_a_threshold_otsu_parts_marrow_from_bone(tmp_path, pair, weeks):
+    results = composite(*pair, tmp_path / "out").results
+    assert results["threshold_source"] == "Otsu"
+    assert 70 <= results["threshold"] <= 120
+    outside = weeks[0].copy()
+    outside[:, :, -8:] = 0  # what a segmentation cut away must not draw the threshold down
+    cut = write(tmp_path / "cut", outside, "871 week 0 left tibia")
+    again = composite(cut, pair[1], tmp_path / "again").results
+    assert again["threshold"] == pytest.approx(results["threshold"], abs=3)
+
+
+def test_masks_and_floats_have_thresholds_too(tmp_path, bone):
+    mask = write(tmp_path / "mask", bone.mask, "a", quantity=Quantity(Kind.MASK))
+    assert composite(mask, mask, tmp_path / "out1").results["threshold"] == 127.5
+    folder = tmp_path / "float"
+    folder.mkdir()
+    stacks.write_slices(folder, "b_", bone.mask * 0.5 + 0.1 + np.eye(54) * 0.01, format="float")
+    results = composite(folder, folder, tmp_path / "out2", voxel_um=100).results
+    assert 0.12 < results["threshold"] <= 0.6
+    assert results["formed_mm3"] == results["resorbed_mm3"] == 0
+
+
+def test_plain_names_where_no_animal_is_known(tmp_path, weeks):
+    paths = [write(tmp_path / n, d, n) for n, d in zip("ab", weeks, strict=True)]
+    composite(*paths, tmp_path / "out", threshold=90)
+    assert (tmp_path / "out" / "composite00000000.png").is_file()
+
+
+def test_different_windows_mean_different_thresholds(tmp_path, weeks):
+    windows = ((0.0, 0.51), (0.0, 1.02))
+    paths = [
+        write(tmp_path / n, d, n, quantity=Quantity(Kind.GREY, w))
+        for n, d, w in zip("ab", (weeks[0], (weeks[0] / 2).astype(np.uint8)), windows, strict=True)
+    ]
+    outcome = composite(*paths, tmp_path / "out", threshold=90)
+    assert outcome.results["followup_threshold"] == pytest.approx(45)
+    assert outcome.results["formed_mm3"] < 0.05 * outcome.results["unchanged_mm3"]
+    assert any("windows" in w for w in outcome.warnings)
+
+
+def test_bad_pairs_are_refused_in_one_sentence(tmp_path, pair, weeks):
+    moved = write(
+        tmp_path / "moved", weeks[1], "871 week 3 left tibia", grid=Grid.isotropic(weeks[1].shape, VOXEL)
+    )
+    with pytest.raises(InputError, match="register"):
+        composite(pair[0], moved, tmp_path / "out")
+    finer = write(
+        tmp_path / "finer",
+        weeks[1],
+        "871 week 3 left tibia",
+        grid=Grid.isotropic(weeks[1].shape, 0.05, (1.0, 2.0, 3.0)),
+    )
+    with pytest.raises(InputError, match=r"100 x 100 x 100 um.*50 x 50 x 50 um"):
+        composite(pair[0], finer, tmp_path / "out")
+    wrong = write(tmp_path / "wrong", weeks[1], "871 week 3 right tibia")
+    with pytest.raises(InputError, match="different bones"):
+        composite(pair[0], wrong, tmp_path / "out")
+    with pytest.raises(InputError, match="no bone"):
+        composite(*pair, tmp_path / "out", threshold=255.5)
+    with pytest.raises(MissingInputError):
+        composite(pair[0], tmp_path / "nowhere", tmp_path / "out")
+    hu = write(tmp_path / "hu", weeks[1], "871 week 3 left tibia", quantity=Quantity(Kind.HU))
+    with pytest.raises(InputError, match="HU"):
+        composite(pair[0], hu, tmp_path / "out", threshold=90)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_bone_beside_the_other_raises_a_doubt(tmp_path, weeks):
+    paths = [
+        write(tmp_path / n, d, n) for n, d in zip("ab", (weeks[0], np.roll(weeks[0], 5, axis=2)), strict=True)
+    ]
+    outcome = composite(*paths, tmp_path / "out", threshold=90)
+    assert any("share only" in w for w in outcome.warnings)
+
+
+# crop
+
+
+def test_crop_starts_at_the_junction(tmp_path, overlay, bone, weeks):
+    outcome = crop(overlay, tmp_path / "roi")
+    results = outcome.results
+    assert abs(results["junction_slice"] - bone.junction) <= 2
+    assert results["direction"] == 1
+    assert results["first_slice"] == results["junction_slice"]
+    assert results["last_slice"] == results["first_slice"] + 29  # 3 mm of 100 um
+    assert results["length_mm"] == pytest.approx(3.0)
+    assert len(results["contours"]) == len(bone.mask)
+    assert results["fibula_voxels_removed"] > 0
+    region = open_volume(tmp_path / "roi")
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    assert region.grid.same_as(
+        open_volume(overlay).grid.crop((span.start, 0, 0), (span.stop, *bone.mask.shape[1:]))
+    )
+    assert region.quantity.kind is Kind.LABELS
+    names = sorted(p.name for p in (tmp_path / "roi").glob("*.png"))
+    assert names[0] == "871 week 3 left tibia w0w3composite 00_voi_0000.png"
+    data, before = region.array(), compose(*weeks, 90)[span]
+    assert not data[2:][bone.fibula[span][2:]].any()
+    assert np.count_nonzero((data != before) & bone.tibia[span]) <= 0.005 * np.count_nonzero(bone.tibia[span])
+
+
+def test_the_other_way_round_gives_the_same_bone(tmp_path, overlay):
+    upright = crop(overlay, tmp_path / "roi", length_slices=20).results
+    volume = open_volume(overlay)
+    turned = write(
+        tmp_path / "turned",
+        volume.array()[::-1],
+        "871 week 3 left tibia w0w3composite",
+        quantity=volume.quantity,
+    )
+    results = crop(turned, tmp_path / "roi2", length_slices=20).results
+    last = volume.grid.shape[0] - 1
+    assert results["direction"] == -1
+    assert results["junction_slice"] == last - upright["junction_slice"] == results["last_slice"]
+    assert results["first_slice"] == last - upright["last_slice"]
+    np.testing.assert_array_equal(
+        open_volume(tmp_path / "roi2").array()[::-1], open_volume(tmp_path / "roi").array()
+    )
+
+
+def test_below_above_lengths_and_given_slices(tmp_path, overlay):
+    start = crop(overlay, tmp_path / "a").results["junction_slice"]
+    below = crop(overlay, tmp_path / "b", below_junction=4, length_mm=1.0).results
+    assert (below["first_slice"], below["last_slice"]) == (start + 4, start + 13)
+    above = crop(overlay, tmp_path / "c", below_junction=-5, length_slices=10)
+    assert above.results["first_slice"] == start - 5
+    assert any("5 slices" in w and "stays" in w for w in above.warnings)
+    given = crop(overlay, tmp_path / "d", first_slice=40, last_slice=44).results
+    assert (given["first_slice"], given["last_slice"], given["junction_slice"]) == (40, 44, start)
+    one = crop(overlay, tmp_path / "e", last_slice=44, length_slices=5).results
+    assert (one["first_slice"], one["last_slice"]) == (40, 44)
+
+
+def test_a_region_longer_than_the_bone_is_shortened_and_says_so(tmp_path, overlay):
+    outcome = crop(overlay, tmp_path / "roi", length_mm=40.0)
+    assert outcome.results["last_slice"] == 169
+    assert any("shortened" in w for w in outcome.warnings)
+    known = sidecar.read(tmp_path / "roi")
+    assert any("shortened" in w for w in known.warnings)
+
+
+def test_keeping_the_fibula_keeps_every_voxel(tmp_path, overlay):
+    results = crop(overlay, tmp_path / "roi", keep_fibula=True).results
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    np.testing.assert_array_equal(open_volume(tmp_path / "roi").array(), open_volume(overlay).array()[span])
+    assert results["fibula_voxels_removed"] == 0
+
+
+def test_a_registered_scan_is_cropped_too(tmp_path, pair, bone):
+    results = crop(pair[0], tmp_path / "roi", threshold=90, context=ThreadContext(2)).results
+    assert abs(results["junction_slice"] - bone.junction) <= 2
+    assert results["threshold"] == 90
+    region = open_volume(tmp_path / "roi")
+    assert region.array().max() > 150
+    assert region.quantity.kind is Kind.GREY
+    otsu = crop(pair[0], tmp_path / "roi2").results
+    assert abs(otsu["junction_slice"] - bone.junction) <= 2
+
+
+def test_without_a_fibula_slices_must_be_given(tmp_path, bone):
+    alone = write(tmp_path / "alone", greys(bone.tibia, 0.5), "871 week 0 left tibia")
+    with pytest.raises(InputError, match="No fibula"):
+        crop(alone, tmp_path / "roi", threshold=90)
+    outcome = crop(alone, tmp_path / "roi", threshold=90, first_slice=20, length_slices=5)
+    assert outcome.results["junction_slice"] is None
+    assert "No fibula" in outcome.results["reason"]
+    assert (outcome.results["first_slice"], outcome.results["last_slice"]) == (20, 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "word"),
+    [
+        ({"length_mm": 0.0}, SettingsError, "length"),
+        ({"length_slices": 0}, SettingsError, "at least one"),
+        ({"first_slice": 9, "last_slice": 4}, SettingsError, "after"),
+        ({"first_slice": -1}, SettingsError, "from 0"),
+        ({"first_slice": 1000}, InputError, "outside the stack"),
+        ({"below_junction": 1000}, InputError, "outside the bone"),
+    ],
+)
+def test_settings_without_sense_are_refused(tmp_path, overlay, settings, error, word):
+    with pytest.raises(error, match=word):
+        crop(overlay, tmp_path / "roi", **settings)
+    assert not list(tmp_path.glob("roi*"))
+
+
+def test_labels_that_are_no_composite_are_refused(tmp_path, bone):
+    labels = write(tmp_path / "l", bone.mask * np.uint8(3), "labels", quantity=Quantity(Kind.LABELS))
+    with pytest.raises(InputError, match="not a composite"):
+        crop(labels, tmp_path / "roi")
+
+
+# the published class
+
+BELOW, ABOVE = "first_slice_selected_below_t-f_junction", "first_slice_selected_above_t-f_junction"
+
+
+def published(key=BELOW):
+    """Return the config of the paper's Figure 6."""
+    return {
+        "foldername": "selected 300 slices below proximal Tibia-fibular junction",
+        "first_slice_selected": "first slice selected",
+        "last_slice_selected": "last slice selected",
+        key: 0,
+    }
+
+
+@pytest.mark.parametrize("key", [BELOW, ABOVE])
+def test_the_paper_example_on_a_folder_of_composites(tmp_path, overlay, key):
+    root = tmp_path / "Tibia w0w3composite"
+    root.mkdir()
+    overlay.rename(root / "871 week 3 left tibia")
+    config = published(key)
+    cropper = RoICompositeCropper(config)
+    output_folder = root / config["foldername"]
+    arguments = (
+        root,
+        output_folder,
+        config["first_slice_selected"],
+        config["last_slice_selected"],
+        config[key],
+    )
+    (outcome,) = cropper.crop_roi(*arguments)
+    assert outcome.outputs[0] == str(output_folder / "871 week 3 left tibia")
+    assert outcome.results["first_slice"] == outcome.results["junction_slice"]
+    (again,) = cropper.crop_roi(*arguments)  # its own output is no input
+    assert again.done_before
+
+
+def test_slices_right_in_the_input_folder(tmp_path, overlay):
+    stack = open_volume(overlay).array()
+    plain = tmp_path / "composites"
+    plain.mkdir()
+    for k, image in enumerate(stack):
+        Image.fromarray(image).save(plain / f"851 week 1 left tibia w0w1composite {k:06d}.png")
+    cropper = RoICompositeCropper(published(), voxel_um=100)
+    (outcome,) = cropper.crop_roi(plain, first_slice_selected="30", last_slice_selected=34.0)
+    region = plain / published()["foldername"]
+    assert outcome.outputs[0] == str(region)
+    assert (region / "851 week 1 left tibia w0w1composite 00_voi_0004.png").is_file()
+    assert cropper.crop_roi(plain, first_slice_selected="30", last_slice_selected=34.0)[0].done_before
+
+
+def test_config_values_stand_where_no_argument_is_given(tmp_path, overlay):
+    config = published() | {"first_slice_selected": "30", "last_slice_selected": 33, BELOW: "5"}
+    (outcome,) = RoICompositeCropper(config).crop_roi(overlay, tmp_path / "roi")
+    assert (outcome.results["first_slice"], outcome.results["last_slice"]) == (30, 33)
+    config = published() | {BELOW: "5"}
+    (outcome,) = RoICompositeCropper(config, length_mm=1.0).crop_roi(overlay, tmp_path / "roi2")
+    assert outcome.results["first_slice"] == outcome.results["junction_slice"] + 5
+
+
+def test_one_bad_composite_does_not_stop_the_others(tmp_path, overlay):
+    root = tmp_path / "all"
+    root.mkdir()
+    overlay.rename(root / "b")
+    write(root / "a", np.zeros((5, 6, 7), np.uint8), "empty")
+    with pytest.raises(InputError, match=r"1 of 2 .*a: "):
+        RoICompositeCropper({}).crop_roi(root, tmp_path / "roi")
+    assert sidecar.read(tmp_path / "roi" / "b") is not None
+
+
+def test_unknown_keys_and_contradictions_are_named(tmp_path):
+    with pytest.raises(SettingsError, match="'fist_slice'"):
+        RoICompositeCropper({"fist_slice": 3})
+    with pytest.raises(SettingsError, match="differ"):
+        RoICompositeCropper({BELOW: 1, ABOVE: 2})
+    with pytest.raises(SettingsError, match="foldername"):
+        RoICompositeCropper({}).crop_roi(tmp_path)
+    with pytest.raises(MissingInputError, match="no slices"):
+        RoICompositeCropper({}).crop_roi(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (None, None),
+        ("first slice selected", None),
+        ("nan", None),
+        ("120", 120),
+        (120.0, 120),
+        (np.int64(7), 7),
+    ],
+)
+def test_slice_numbers(value, number):
+    assert slice_number(value, "first_slice_selected") == number
+
+
+@pytest.mark.parametrize("value", [1.5, "1.5", True, [3]])
+def test_what_is_no_slice_number(value):
+    with pytest.raises(SettingsError, match="first_slice_selected"):
+        slice_number(value, "first_slice_selected")

@@ -1,0 +1,194 @@
+"""Bones in their own frames: sizes, landmarks, cortex, trabeculae, tissue."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from bonemet.core.errors import SettingsError
+from bonemet.simulation import (
+    Animal,
+    animal,
+    bone_in_own_frame,
+    landmarks,
+    points_in_bone,
+    tissue_in_own_frame,
+)
+
+SEEDS = (3, 1001, 1002)
+
+
+@pytest.fixture(scope="module")
+def mouse() -> Animal:
+    return animal(7, tumour_side="left")
+
+
+@pytest.fixture(scope="module")
+def tibia(mouse):
+    return bone_in_own_frame(mouse, 0, "right tibia", 0.05)
+
+
+def rays(mouse: Animal, bone: str, z: float, count: int = 48, kind: int = 1, longest: float = 2.6):
+    """Along rays from the marrow outwards: the distances from the axis, and what is there."""
+    s = np.arange(0.0, longest, 0.005)
+    t = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    x, y = s[None] * np.cos(t)[:, None], s[None] * np.sin(t)[:, None]
+    points = np.stack([x + 0.15, y + 0.15, np.full_like(x, z)], -1)
+    return s, points_in_bone(mouse, 0, bone, points)[:, kind].reshape(x.shape)
+
+
+def test_same_seed_same_animal_and_other_seed_other_animal():
+    assert animal(5, tumour_side=None) == animal(5, tumour_side=None)
+    lengths = {animal(s, tumour_side=None).sizes.tibia_mm for s in range(20)}
+    assert len(lengths) == 20
+    assert max(lengths) - min(lengths) > 0.3
+
+
+def test_disease_and_name_do_not_shift_the_anatomy():
+    assert animal(5, tumour_side=None).sizes == animal(5, tumour_side="left", treated=True, name="871").sizes
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"strain": "CD-1"},
+        {"sex": "both"},
+        {"tumour_side": "up"},
+        {"age_weeks": 2.0},
+        {"seed": -1},
+    ],
+)
+def test_impossible_animals_are_refused(wrong):
+    with pytest.raises(SettingsError):
+        animal(**({"seed": 1, "tumour_side": None} | wrong))
+
+
+@pytest.mark.parametrize("bone", ["left tibia", "right femur"])
+def test_bones_are_as_long_as_planted(mouse, bone):
+    mask, _, grid = bone_in_own_frame(mouse, 0, bone, 0.05)
+    levels = np.flatnonzero(mask.any(axis=(1, 2))) * 0.05 + grid.origin_mm[2]
+    planted = landmarks(mouse, 0, bone)["length"]
+    assert levels[-1] == pytest.approx(planted, abs=0.1)
+    # the intercondylar spines of the tibia stand a little above the plateau
+    assert levels[0] == pytest.approx(0.0, abs=0.2)
+
+
+def test_sizes_are_those_of_adult_mice():
+    for seed in range(1000, 1030):
+        s = animal(seed, tumour_side=None).sizes
+        assert 16.5 < s.tibia_mm < 18.5
+        assert 14.0 < s.femur_mm < 16.5
+        assert 1000 < s.cortical_tmd < 1200
+        assert 0.048 <= s.tb_thickness_mm <= 0.057
+        assert 0.55 <= s.fusion <= 0.60
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_junction_and_fusion_are_where_contours_part_and_meet(seed):
+    mouse = animal(seed, tumour_side=None)
+    truth = landmarks(mouse, 0, "left tibia")
+    mask, _, grid = bone_in_own_frame(mouse, 0, "left tibia", 0.04)
+    z = grid.origin_mm[2] + 0.04 * np.arange(len(mask))
+    counts = np.array([ndimage.label(m, np.ones((3, 3)))[1] for m in mask])
+    shaft = z > 0.5
+    first = z[shaft & (counts == 2)][0]
+    assert first == pytest.approx(truth["junction"], abs=0.13)
+    assert set(counts[(z > 0.5) & (z < truth["junction"] - 0.05)]) == {1}
+    assert set(counts[(z > truth["junction"] + 0.2) & (z < truth["fusion"] - 0.8)]) == {2}
+    assert set(counts[(z > truth["fusion"] + 0.05) & (z < truth["length"] - 1.0)]) == {1}
+    assert 0.54 <= truth["fusion"] / truth["length"] <= 0.61
+
+
+def test_fibula_stands_clear_within_a_few_slices_of_the_junction(mouse):
+    truth = landmarks(mouse, 0, "right tibia")
+    mask, _, grid = bone_in_own_frame(mouse, 0, "right tibia", 0.05)
+    k = round((truth["junction"] + 0.25 - grid.origin_mm[2]) / 0.05)
+    names, count = ndimage.label(mask[k], np.ones((3, 3)))
+    assert count == 2
+    gap = ndimage.distance_transform_edt(names != 1)[names == 2].min() * 0.05
+    assert gap > 0.1
+
+
+@pytest.mark.parametrize("bone", ["left tibia", "right femur"])
+def test_growth_plates_hold_no_mineral_inside_but_do_not_part_the_bone(mouse, bone):
+    level = landmarks(mouse, 0, bone)["proximal_growth_plate" if "tibia" in bone else "distal_growth_plate"]
+    tissue, grid = tissue_in_own_frame(mouse, 0, bone, 0.03)
+    z = grid.origin_mm[2] + 0.03 * np.arange(len(tissue))
+    parts, _ = ndimage.label(tissue, np.ones((3, 3, 3)))
+    above, below = parts[np.abs(z - level + 0.8).argmin()], parts[np.abs(z - level - 0.8).argmin()]
+    biggest = np.bincount(parts[parts > 0]).argmax()
+    assert (above == biggest).any()
+    assert (below == biggest).any()
+    filled = bone_in_own_frame(mouse, 0, bone, 0.03)[0]
+    area = tissue.sum(axis=(1, 2)) / np.maximum(filled.sum(axis=(1, 2)), 1)
+    near = np.abs(z - level) < 0.5
+    assert area[near].min() < 0.75 * np.median(area[(np.abs(z - level) > 0.5) & (np.abs(z - level) < 1.0)])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bone", ["left tibia", "left femur"])
+def test_cortex_of_the_shaft_is_about_a_fifth_of_a_millimetre(seed, bone):
+    mouse = animal(seed, tumour_side=None)
+    length = landmarks(mouse, 0, bone)["length"]
+    for level in (0.4, 0.5, 0.6, 0.7):
+        # wall along normals: the largest ball of tissue, twice the greatest depth within the wall
+        s, depth = rays(mouse, bone, level * length, longest=1.3)
+        local = 2 * -depth.min(axis=1)
+        assert local.min() > 0.15
+        assert local.max() < 0.32
+    assert 0.16 < np.median(local) < 0.26
+    assert s[0] == 0.0
+
+
+def test_cortex_varies_around_and_along(mouse):
+    _, middle = rays(mouse, "left tibia", 8.0, longest=1.3)
+    _, top = rays(mouse, "left tibia", 0.8, longest=1.3)
+    walls = -2 * middle.min(axis=1)
+    assert np.ptp(walls) > 0.02
+    assert np.median(walls) > 1.2 * np.median(-2 * top.min(axis=1))
+
+
+def fraction(mouse: Animal) -> float:
+    """BV/TV of the spongiosa 0.35-1.3 mm below the tibia's growth plate, by random points."""
+    rng = np.random.default_rng(0)
+    level = landmarks(mouse, 0, "left tibia")["proximal_growth_plate"]
+    low, high = (-0.5, -0.5, level + 0.35), (0.5, 0.35, level + 1.3)
+    found = points_in_bone(mouse, 0, "left tibia", rng.uniform(low, high, size=(40000, 3)))
+    inside = found[:, 0] < -0.26
+    assert inside.mean() > 0.9
+    return float((found[inside, 1] <= 0).mean())
+
+
+def test_trabecular_fraction_of_both_strains_lies_in_the_published_ranges():
+    balb = [fraction(animal(s, tumour_side=None)) for s in range(6)]
+    black = [fraction(animal(s, tumour_side=None, strain="C57BL/6")) for s in range(6)]
+    assert 0.15 <= np.mean(balb) <= 0.22
+    assert 0.08 <= np.mean(black) <= 0.15
+    assert min(balb) > 0.12
+    assert max(balb) < 0.26
+    assert min(black) > 0.07
+
+
+def test_marrow_cavity_of_the_shaft_is_empty(mouse):
+    points = np.stack([np.full(50, 0.2), np.full(50, 0.2), np.linspace(7.0, 12.0, 50)], 1)
+    found = points_in_bone(mouse, 0, "left tibia", points)
+    assert (found[:, 0] < 0).all()
+    assert (found[:, 1] > 0).all()
+
+
+def test_density_of_solid_cortex_is_the_planted_one(mouse, tibia):
+    _, density, _ = tibia
+    assert density.max() == pytest.approx(mouse.sizes.cortical_tmd, rel=0.01)
+
+
+def test_mineral_mass_does_not_hang_on_the_voxel(mouse):
+    masses = []
+    for spacing in (0.06, 0.1):
+        _, density, grid = bone_in_own_frame(mouse, 0, "right tibia", spacing, supersample=3)
+        masses.append(density.sum(dtype=np.float64) * grid.voxel_mm3)
+    assert masses[0] == pytest.approx(masses[1], rel=0.02)
+
+
+def test_left_and_right_have_one_form_but_textures_of_their_own(mouse):
+    left, right = (bone_in_own_frame(mouse, 0, f"{side} tibia", 0.1) for side in ("left", "right"))
+    assert np.array_equal(left[0], right[0])
+    assert not np.array_equal(left[1], right[1])
