@@ -78,7 +78,7 @@ def test_sizes_are_those_of_adult_mice():
         assert 16.5 < s.tibia_mm < 18.5
         assert 14.0 < s.femur_mm < 16.5
         assert 1000 < s.cortical_tmd < 1200
-        assert 0.048 <= s.tb_thickness_mm <= 0.057
+        assert 0.047 <= s.tb_thickness_mm <= 0.057
         assert 0.55 <= s.fusion <= 0.60
 
 

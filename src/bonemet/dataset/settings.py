@@ -20,10 +20,10 @@ class _Section(BaseModel):
 class Reconstruction(_Section):
     """How scans are reconstructed."""
 
-    voxel_um: float | None = Field(None, gt=0)
+    voxel_um: float | None = Field(default=None, gt=0)
     window: tuple[float, float] | None = None
     filter: str = "hamming"
-    ring_level: int = Field(0, ge=0, le=20)
+    ring_level: int = Field(default=0, ge=0, le=20)
 
 
 class Segmentation(_Section):
@@ -44,7 +44,7 @@ class Region(_Section):
     """The region of interest below the proximal tibia-fibula junction."""
 
     below_junction: int = 0
-    length_mm: float = Field(3.0, gt=0)
+    length_mm: float = Field(default=3.0, gt=0)
 
 
 class StudySettings(_Section):

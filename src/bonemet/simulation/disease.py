@@ -52,7 +52,7 @@ def lesion(animal: Animal, side: str, week: int) -> Array:
         if animal.treated and i > 0:
             continue
         trabecular = final * _progress(animal, week - start) ** 0.7
-        cortical = 0.9 * final * _progress(animal, week - start - 0.8) ** 0.7
+        cortical = 0.9 * final * _progress(animal, week - start - 1.2) ** 0.7
         rows.append([*centre, trabecular, cortical])
     return np.array(rows)
 

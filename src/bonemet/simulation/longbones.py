@@ -23,6 +23,8 @@ CONDYLE_MM = 1.0
 """Radius of the femoral condyles seen from the side."""
 KNEE_GAP_MM = 0.18
 """Joint space at the knee: cartilage, which X-rays pass."""
+MALLEOLI_MM = 0.4
+"""By how much the malleoli reach beyond the tibia's joint surface."""
 _BOWL_MM = 0.14
 
 _TIBIA_AT = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.22, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.88, 0.94, 1.0)
@@ -146,7 +148,8 @@ def tibia(sizes: Sizes) -> tuple[Sweep, Array]:
     )
     wall = sizes.cortex * _curve(_TIBIA_AT, _TIBIA_WALL, u)[:, None] * (1 + 0.12 * triangle)
     tube = _fibula(sizes, z, centre, radius)
-    sweep = Sweep(np.array([0.0, STEP_MM, 0.0, length]), centre, radius, lean(radius, STEP_MM), wall, tube)
+    frame = np.array([0.0, STEP_MM, 0.0, length - MALLEOLI_MM])
+    sweep = Sweep(frame, centre, radius, lean(radius, STEP_MM), wall, tube)
     return sweep, _tibia_pieces(sizes)
 
 
@@ -160,9 +163,9 @@ def _tibia_pieces(sizes: Sizes) -> Array:
     ]
     spines = [ellipsoid((side * 0.14 * g, -0.3 * g, 0.05), (0.1, 0.35, 0.2), blend=0.15) for side in (-1, 1)]
     ankle = [
-        ellipsoid((0.72 * g, 0.0, length - 0.25), (0.26, 0.42, 0.65), blend=0.2),
-        ellipsoid((-0.74 * g, -0.1, length - 0.2), (0.24, 0.36, 0.65), blend=0.2),
-        ellipsoid((0.0, 0.0, length + 0.38), (0.62 * g, 0.9 * g, 0.62), blend=0.1, cut=True),
+        ellipsoid((0.72 * g, 0.0, length - 0.65), (0.26, 0.42, 0.65), blend=0.2),
+        ellipsoid((-0.74 * g, -0.1, length - 0.65), (0.24, 0.36, 0.65), blend=0.2),
+        ellipsoid((0.0, 0.0, length - 0.02), (0.62 * g, 0.9 * g, 0.62), blend=0.1, cut=True),
     ]
     return pieces([*spines, *bowls, *ankle])
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from bonemet.core.errors import SettingsError
 from bonemet.simulation.anatomy import SIDES, Animal, generator
-from bonemet.simulation.longbones import head_in_femur, knee_in_femur, knee_in_tibia
+from bonemet.simulation.longbones import MALLEOLI_MM, head_in_femur, knee_in_femur, knee_in_tibia
 from bonemet.simulation.shapes import Array
 
 MIRROR_X = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -104,7 +104,7 @@ def _right_leg(animal: Animal, flexion: float, splay: float, axial: float) -> di
     at_femur = hip - femur @ head_in_femur(sizes)[0]
     knee = femur @ knee_in_femur(sizes) + at_femur
     at_tibia = knee - tibia @ knee_in_tibia(sizes)
-    ankle = tibia @ np.array([0.0, 0.0, sizes.tibia_mm + 0.25]) + at_tibia
+    ankle = tibia @ np.array([0.0, 0.0, sizes.tibia_mm - MALLEOLI_MM + 0.25]) + at_tibia
     return {
         "femur": _matrix(femur, at_femur),
         "tibia": _matrix(tibia, at_tibia),
@@ -182,7 +182,7 @@ def scan_pose(
     seed: int,
     *,
     ranges: PoseRanges | None = None,
-    knee_mm: tuple[float, float, float] = (0.0, 0.0, -6.8),
+    knee_mm: tuple[float, float, float] = (0.0, 3.0, -6.8),
 ) -> ScanPose:
     """Return the pose of an animal in the scan of a week.
 

@@ -99,7 +99,7 @@ def _plates(animal: Animal, bone: str) -> Array:
         return np.array(
             [
                 [1.35, 0.0, 0.16, 0.12, half, 1.0, 3.6, _KEPT, 0.9],
-                [s.tibia_mm - 0.95, 0.0, 0.0, 0.05, half, -1.0, 1.0, 0.6, 0.9],
+                [s.tibia_mm - 1.35, 0.0, 0.0, 0.05, half, -1.0, 1.0, 0.6, 0.9],
             ]
         )
     return np.array(

@@ -51,14 +51,15 @@ def _contours(part: Part, table: Array, z: float) -> int:
     return int(ndimage.label(filled, np.ones((3, 3)))[1])
 
 
-def _first_level(part: Part, levels: Array, count: int) -> float:
+def _first_level(part: Part, first: float, last: float, count: int) -> float:
+    """Return the first level from ``first`` on with so many contours, found in steps of 0.1, then 0.01 mm."""
     table = part.shape.pack()
-    for z in levels:
-        if _contours(part, table, float(z)) == count:
-            return float(z)
-    raise SettingsError(
-        f"{part.name} has no level with {count} contours between {levels[0]} and {levels[-1]} mm."
-    )
+    for coarse in np.arange(first, last, 0.1):
+        if _contours(part, table, float(coarse)) != count:
+            continue
+        fine = (float(z) for z in np.arange(max(first, coarse - 0.1), coarse + 0.005, 0.01))
+        return next((z for z in fine if _contours(part, table, z) == count), float(coarse))
+    raise SettingsError(f"{part.name} has no level with {count} contours between {first} and {last} mm.")
 
 
 def landmarks(animal: Animal, week: int, bone: str) -> dict[str, float]:
@@ -85,10 +86,9 @@ def landmarks(animal: Animal, week: int, bone: str) -> dict[str, float]:
         head, _ = head_in_femur(s)
         return {"length": s.femur_mm, "head": float(head[2]), "distal_growth_plate": float(zones[0])}
     part = replace(part, low=wide.low, high=wide.high)
-    near = np.arange(s.junction_mm - 0.5, s.junction_mm + 2.0, _FINE_MM)
-    junction = _first_level(part, near, 2)
+    junction = _first_level(part, s.junction_mm - 0.5, s.junction_mm + 2.0, 2)
     end = fusion_mm(s)
-    fusion = _first_level(part, np.arange(end - 1.5, end + 1.5, _FINE_MM), 1)
+    fusion = _first_level(part, end - 1.5, end + 1.5, 1)
     return {
         "length": s.tibia_mm,
         "junction": junction,

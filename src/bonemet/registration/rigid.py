@@ -1,0 +1,250 @@
+"""Refinement: a coarse pose made exact by robust least squares on strong edges.
+
+Gauss-Newton steps of the inverse compositional kind (Baker and Matthews 2004,
+doi:10.1023/B:VISI.0000011205.11775.fd): gradients are taken once, in the fixed image. A linear map
+between the grey values of the two images is fitted along. Residuals weigh by Tukey's biweight, so
+bone that was lost or formed between the scans is an outlier and not a signal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.transform import TransformKind
+from bonemet.registration.levels import BONE, EMPTY, Level
+
+_LEAST_NOISE: Final = (BONE - EMPTY) / 32  # residuals below this weigh fully
+_AGREEING: Final = (BONE - EMPTY) / 4  # points whose residual is this large do not agree at all
+_LEAST_INSIDE: Final = 0.35  # share of the points that must fall into the moving image
+_GREY_GAIN: Final = (0.6, 1.7)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Voxels of the fixed image on which the images are compared.
+
+    Attributes
+    ----------
+    mm
+        (n, 3) points.
+    values, gradients
+        (n,) and (n, 3) per mm, smoothed, on the common grey scale.
+    """
+
+    mm: NDArray[np.float64]
+    values: NDArray[np.float64]
+    gradients: NDArray[np.float64]
+
+    def thinned(self, step: int) -> Points:
+        """Return every ``step``-th point."""
+        return Points(
+            np.ascontiguousarray(self.mm[::step]), self.values[::step], self.gradients[::step].copy()
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A pose and how well it fits.
+
+    Attributes
+    ----------
+    matrix
+        4 x 4, fixed points to moving points.
+    correlation
+        Of the values at the points that fall into the moving image; -1 where too few do.
+    agreement
+        Share of the points that agree, by Tukey's biweight of fixed width; what ranks poses, for unlike
+        correlation it is not pulled down by bone that was lost.
+    iterations
+        Steps taken.
+    """
+
+    matrix: NDArray[np.float64]
+    correlation: float
+    agreement: float
+    iterations: int
+
+
+def edge_points(level: Level, bone: Level, count: int, rng: np.random.Generator, keep: float) -> Points:
+    """Return voxels with the strongest gradients among random ones near bone.
+
+    Parameters
+    ----------
+    level
+        Where the points are wanted.
+    bone
+        A coarser (or the same) level of the image, which shows where bone is.
+    count
+        Number of points.
+    rng
+        Chooses among voxels.
+    keep
+        Share of the random voxels that is kept.
+    """
+    cells = np.argwhere(bone.bone())
+    wanted = int(count / keep)
+    if bone is level:
+        index = cells if len(cells) <= wanted else cells[rng.choice(len(cells), wanted, replace=False)]
+    else:
+        chosen = cells[rng.integers(0, len(cells), 2 * wanted)] + rng.uniform(-0.5, 0.5, (2 * wanted, 3))
+        index = np.rint(level.grid.mm_to_index(bone.grid.index_to_mm(chosen))).astype(np.int64)
+        index = np.unique(np.clip(index, 0, np.asarray(level.grid.shape) - 1), axis=0)
+        index = index[np.sort(rng.choice(len(index), min(wanted, len(index)), replace=False))]
+    values, gradients = level.gradients(np.ascontiguousarray(index))
+    strength = np.einsum("ij,ij->i", gradients, gradients)
+    best = np.argsort(-strength, kind="stable")[:count]
+    return Points(level.grid.index_to_mm(index[best]), values[best], gradients[best])
+
+
+def _columns(points: Points, kind: TransformKind) -> NDArray[np.float64]:
+    """Return the derivative of the fixed value at each point by each parameter of a small motion."""
+    arm, slope = points.mm - points.mm.mean(0), points.gradients
+    if kind is TransformKind.AFFINE:
+        outer = (slope[:, :, None] * arm[:, None, :]).reshape(len(arm), 9)
+        return np.hstack([outer, slope])
+    columns = [np.cross(arm, slope), slope]
+    if kind is TransformKind.SIMILARITY:
+        columns.append((arm * slope).sum(1, keepdims=True))
+    return np.hstack(columns)
+
+
+def small_motion(
+    step: NDArray[np.float64], centre: NDArray[np.float64], kind: TransformKind
+) -> NDArray[np.float64]:
+    """Return the 4 x 4 matrix of a motion about a centre given by its parameters.
+
+    Rigid: rotation vector (radian) and shift (mm); similarity: also the logarithm of the scale;
+    affine: the nine entries of the matrix less the identity, row by row, and the shift.
+    """
+    out = np.eye(4)
+    if kind is TransformKind.AFFINE:
+        linear, shift = np.eye(3) + step[:9].reshape(3, 3), step[9:12]
+    else:
+        linear, shift = rotation(step[:3]), step[3:6]
+        if kind is TransformKind.SIMILARITY:
+            linear = linear * np.exp(step[6])
+    out[:3, :3] = linear
+    out[:3, 3] = centre + shift - linear @ centre
+    return out
+
+
+def rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the 3 x 3 matrix of a rotation vector (Rodrigues' formula)."""
+    angle = float(np.linalg.norm(vector))
+    if angle == 0:
+        return np.eye(3)
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+
+
+def _biweight(residual: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """Return Tukey's weights, the scale found by the median absolute residual."""
+    noise = max(1.4826 * float(np.median(np.abs(residual))), _LEAST_NOISE)
+    u = np.minimum(np.abs(residual) / (width * noise), 1)
+    return np.asarray((1 - u * u) ** 2)
+
+
+def _solve(
+    columns: NDArray[np.float64], residual: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the weighted least-squares solution, held a little where the data do not decide."""
+    weighted = columns * weights[:, None]
+    normal = weighted.T @ columns
+    diagonal = np.diag_indices_from(normal)
+    normal[diagonal] = normal[diagonal] * (1 + 1e-6) + 1e-12
+    return np.asarray(np.linalg.solve(normal, weighted.T @ residual))
+
+
+def _grey_line(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> tuple[float, float]:
+    """Return gain and offset that take moving values to fixed values, least squares."""
+    spread = float(moving.var())
+    covariance = float(((moving - moving.mean()) * (fixed - fixed.mean())).mean())
+    gain = min(max(covariance / spread if spread > 1e-6 else 1.0, _GREY_GAIN[0]), _GREY_GAIN[1])
+    return gain, float(fixed.mean() - gain * moving.mean())
+
+
+def _judge(
+    points: Points, level: Level, matrix: NDArray[np.float64], grey: tuple[float, float], iterations: int
+) -> Fit:
+    """Return a pose with how well it fits under a linear map of grey values."""
+    values, inside = level.sample(points.mm, matrix)
+    if inside.mean() < _LEAST_INSIDE:
+        return Fit(matrix, -1.0, 0.0, iterations)
+    moving, fixed = values[inside].astype(np.float64), points.values[inside]
+    u = np.minimum(np.abs(fixed - grey[0] * moving - grey[1]) / _AGREEING, 1)
+    agreement = float(((1 - u * u) ** 2).sum()) / len(inside)
+    return Fit(matrix, correlation(moving, fixed), agreement, iterations)
+
+
+def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Return Pearson's correlation, 0 where either side is constant."""
+    p, q = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
+    power = float(np.sqrt((p * p).sum() * (q * q).sum()))
+    return float((p * q).sum()) / power if power > 0 else 0.0
+
+
+def refine(
+    points: Points,
+    level: Level,
+    matrix: NDArray[np.float64],
+    *,
+    kind: TransformKind = TransformKind.RIGID,
+    iterations: int = 12,
+    tolerance: float = 0.003,
+    width: float = 4.0,
+) -> Fit:
+    """Return the pose near a given one in which the images agree best.
+
+    Parameters
+    ----------
+    points
+        Of the fixed image.
+    level
+        Of the moving image.
+    matrix
+        4 x 4 start, fixed points to moving points; may be a mirrored one, and then stays so.
+    kind
+        Freedom of the motion.
+    iterations, tolerance
+        Most steps; a step that moves the points by less than this share of a voxel is the last.
+    width
+        Residuals larger than this number of standard deviations do not count.
+    """
+    columns = _columns(points, kind)
+    centre = points.mm.mean(0)
+    reach = float(np.sqrt(((points.mm - centre) ** 2).sum(1).mean()))
+    gain, offset = 1.0, 0.0
+    done = 0
+    for done in range(1, iterations + 1):
+        sampled, inside = level.sample(points.mm, matrix)
+        if inside.mean() < _LEAST_INSIDE:
+            break
+        moving, fixed = sampled[inside].astype(np.float64), points.values[inside]
+        if done <= 2:
+            gain, offset = _grey_line(moving, fixed)
+        residual = fixed - gain * moving - offset
+        weights = _biweight(residual, width)
+        design = np.column_stack([-columns[inside], moving, np.ones(len(moving))])
+        found = _solve(design, fixed, weights)
+        step = found[:-2]
+        gain, offset = min(max(found[-2], _GREY_GAIN[0]), _GREY_GAIN[1]), found[-1]
+        length = _length(step, reach, kind)
+        if length > 4 * level.spacing:
+            step = step * (4 * level.spacing / length)
+        matrix = matrix @ np.linalg.inv(small_motion(step, centre, kind))
+        if length < tolerance * level.spacing:
+            break
+    return _judge(points, level, matrix, (gain, offset), done)
+
+
+def _length(step: NDArray[np.float64], reach: float, kind: TransformKind) -> float:
+    """Return about how far a motion moves points ``reach`` mm from its centre, in mm."""
+    if kind is TransformKind.AFFINE:
+        return float(np.linalg.norm(step[:9])) * reach + float(np.linalg.norm(step[9:12]))
+    length = float(np.linalg.norm(step[:3])) * reach + float(np.linalg.norm(step[3:6]))
+    return length + (abs(float(step[6])) * reach if kind is TransformKind.SIMILARITY else 0.0)

@@ -1,0 +1,125 @@
+"""How far a segmentation is to be trusted, bone by bone, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bonemet.segmentation.components import Spacing
+from bonemet.segmentation.names import BONE_NAMES, LONG_BONES, BoneFound, Box, Label, LimbSegmentation
+from bonemet.segmentation.naming import Scene
+
+Penalty = tuple[float, str]
+Triple = tuple[int, int, int]
+
+
+def judge(
+    labels: NDArray[np.uint8], scene: Scene, spacing_mm: Spacing, corner: Triple, factors: Triple
+) -> LimbSegmentation:
+    """Return a segmentation with the confidence in each of its bones.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x) on the scan's grid.
+    scene
+        What was found on the coarse grid.
+    spacing_mm
+        Of the scan (z, y, x).
+    corner, factors
+        Where the coarse grid lies in the scan's.
+    """
+    sizes = np.bincount(labels.reshape(-1), minlength=8) * float(np.prod(spacing_mm))
+    boxes = ndimage.find_objects(labels, 7)
+    bones, missing = [], {}
+    for label, name in BONE_NAMES.items():
+        box = boxes[label - 1]
+        if box is None:
+            missing[name] = _why_missing(label, scene)
+            continue
+        penalties = _penalties(label, scene, sizes, box, labels.shape)
+        confidence = float(np.prod([1.0, *(p for p, _ in penalties)]))
+        found: Box = (tuple(s.start for s in box), tuple(s.stop for s in box))  # type: ignore[assignment]
+        voxels = round(sizes[label] / float(np.prod(spacing_mm)))
+        bones.append(BoneFound(name, int(label), round(confidence, 2), tuple(r for _, r in penalties), found, voxels))
+    notes = tuple(f"No {name}: {why}" for name, why in missing.items() if name != "spine")
+    return LimbSegmentation(labels, tuple(bones), missing, notes, _details(scene, corner, factors, spacing_mm))
+
+
+def _why_missing(label: Label, scene: Scene) -> str:
+    if label is Label.SPINE:
+        return "nothing lies where the spine, pelvis or tail would."
+    if not scene.tibiae:
+        return "no shaft in this volume has the shape of a tibia; is this a scan of hind limbs?"
+    if len(scene.tibiae) == 1 and label in _sides_missing(scene):
+        return "only one leg was found."
+    return "nothing was found beyond the knee."
+
+
+def _sides_missing(scene: Scene) -> tuple[Label, ...]:
+    present = scene.leg_labels(0)
+    return tuple(label for label in LONG_BONES if label not in present)
+
+
+def _penalties(
+    label: Label, scene: Scene, sizes: NDArray[np.float64], box: tuple[slice, ...], shape: tuple[int, ...]
+) -> list[Penalty]:
+    if label is Label.SPINE:
+        return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
+    leg = next(i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i))
+    tibia, knee = scene.tibiae[leg], scene.knees[leg]
+    out: list[Penalty] = []
+    if len(scene.tibiae) < 2:
+        out.append((0.5, "Only one leg was found, so its side is a guess."))
+    if tibia.evidence < 1.5:
+        out.append((0.6, "The tibia's shape is not clear: no fibula, or no taper, was seen."))
+    if not len(knee.femur):
+        out.append((0.6, "Nothing was found beyond the knee, so the end of the tibia is uncertain."))
+    if knee.cost > 4.0:
+        out.append((0.6, "The knee is ambiguous: tibia and femur are joined by much bone."))
+    out += _at_edges(label, box, shape)
+    out += _unlike_other_side(label, sizes)
+    return out
+
+
+def _at_edges(label: Label, box: tuple[slice, ...], shape: tuple[int, ...]) -> list[Penalty]:
+    sideways = any(box[a].start == 0 or box[a].stop == shape[a] for a in (1, 2))
+    ends = box[0].start == 0 or box[0].stop == shape[0]
+    if sideways:
+        return [(0.6, "The bone leaves the field of view sideways.")]
+    if not ends:
+        return []
+    if label in (Label.LEFT_FEMUR, Label.RIGHT_FEMUR):
+        return [(0.9, "The femur is cut by the field of view.")]
+    return [(0.8, "The tibia is cut by the field of view.")]
+
+
+def _unlike_other_side(label: Label, sizes: NDArray[np.float64]) -> list[Penalty]:
+    if label not in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
+        return []
+    pair = sizes[Label.LEFT_TIBIA], sizes[Label.RIGHT_TIBIA]
+    if min(pair) == 0 or max(pair) / min(pair) < 1.3:
+        return []
+    percent = round(100 * (max(pair) / min(pair) - 1))
+    return [(0.6, f"The volumes of the two tibiae differ by {percent} %.")]
+
+
+def _details(scene: Scene, corner: Triple, factors: Triple, spacing_mm: Spacing) -> dict[str, Any]:
+    """Return knees (voxel z, y, x of the scan) and how clear each leg was."""
+    step = np.asarray(scene.spacing_mm)
+    legs = []
+    for i, (tibia, knee) in enumerate(zip(scene.tibiae, scene.knees, strict=True)):
+        voxel = (knee.point / step + np.asarray(corner) + 0.5) * np.asarray(factors) - 0.5
+        legs.append(
+            {
+                "tibia": BONE_NAMES[scene.leg_labels(i)[0]],
+                "knee_voxel": [round(float(v), 1) for v in voxel],
+                "evidence": round(tibia.evidence, 2),
+                "fibula": round(tibia.fibula, 2),
+                "cut_cost": round(knee.cost, 2),
+            }
+        )
+    return {"legs": legs, "spacing_mm": list(spacing_mm)}

@@ -1,0 +1,156 @@
+"""The default segmentation: every bone of the hind limbs, at any flexion and height of the legs.
+
+On a coarse copy (about 0.1 mm) bones are filled, shafts found, tibiae recognised by their shape, knees cut, and what
+else touches is parted at its necks. The names are then carried to the voxels of the scan.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.errors import InputError, SettingsError
+from bonemet.segmentation import components, naming
+from bonemet.segmentation.components import Mask, Spacing
+from bonemet.segmentation.fine import carry
+from bonemet.segmentation.judge import judge
+from bonemet.segmentation.knee import Knee, cut_knee
+from bonemet.segmentation.legs import Tibia, find_tibiae
+from bonemet.segmentation.names import LimbSegmentation
+from bonemet.segmentation.partition import part
+from bonemet.segmentation.shafts import Shaft, find_shafts
+
+Left = Literal["low-x", "high-x"]
+
+COARSE_MM = 0.095
+BONE_SHARE = 0.4  # of a coarse voxel that must be bone
+SPECK_MM3 = 0.04
+BRIDGE_MM = 0.17  # closing radius that bridges a growth plate over its whole width, and a joint only in places
+CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
+
+
+def segment_limbs(
+    grey: NDArray[Any], spacing_mm: Spacing, threshold: float, *, left: Left = "low-x"
+) -> LimbSegmentation:
+    """Find the long bones of both hind limbs, and what else is bone.
+
+    Parameters
+    ----------
+    grey
+        (z, y, x); bone is grey >= threshold.
+    spacing_mm
+        (z, y, x).
+    threshold
+        In the units of ``grey``.
+    left
+        At which end of the columns (x) the animal's left leg lies.
+
+    Returns
+    -------
+    LimbSegmentation
+        Labels of the shape of ``grey``, bones with their confidence, and what was not found.
+
+    Raises
+    ------
+    InputError
+        If nothing is as bright as bone.
+    SettingsError
+        If ``left`` is neither low-x nor high-x.
+    """
+    if left not in ("low-x", "high-x"):
+        raise SettingsError(f"The left leg lies at low-x or high-x, not at {left!r}.")
+    factors = _factors(grey.shape, spacing_mm)
+    bone, holder, corner = _coarse_bone(grey, spacing_mm, threshold, factors)
+    coarse_mm = _scaled(spacing_mm, factors)
+    filled = components.fill_bones(bone, coarse_mm)
+    shafts = find_shafts(filled, coarse_mm)
+    tibiae = find_tibiae(shafts, filled, coarse_mm)
+    closed = components.bridged(filled, BRIDGE_MM, coarse_mm)
+    knees = [cut_knee(filled, closed, t.knee_end, t.axis, coarse_mm) for t in tibiae]
+    parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
+    scene = naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
+    labels = naming.name_parts(scene)
+    fine = carry(grey, threshold, labels, filled, holder, corner, factors, spacing_mm)
+    return judge(fine, scene, spacing_mm, corner, factors)
+
+
+def _factors(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[int, int, int]:
+    z, y, x = (max(1, min(round(COARSE_MM / s), n)) for s, n in zip(spacing_mm, shape, strict=True))
+    return z, y, x
+
+
+def _scaled(spacing_mm: Spacing, factors: tuple[int, int, int]) -> Spacing:
+    z, y, x = (s * f for s, f in zip(spacing_mm, factors, strict=True))
+    return z, y, x
+
+
+def _coarse_bone(
+    grey: NDArray[Any], spacing_mm: Spacing, threshold: float, factors: tuple[int, int, int]
+) -> tuple[Mask, Mask, tuple[int, int, int]]:
+    """Return coarse bone and holder in the box that holds them, and the coarse voxel at the box's corner."""
+    mask = components.block_fraction(grey, threshold, factors) >= BONE_SHARE
+    coarse_mm = _scaled(spacing_mm, factors)
+    pieces, n = components.large_pieces(mask, SPECK_MM3, float(np.prod(coarse_mm)))
+    if n == 0:
+        raise InputError(
+            f"Nothing in this volume is as bright as bone (grey >= {threshold:g}); "
+            "check the threshold, and that this is a reconstruction."
+        )
+    held = naming.holder_pieces(pieces, n, coarse_mm)
+    box = components.box_of(pieces > 0, 3)
+    pieces = pieces[box]
+    corner = (box[0].start, box[1].start, box[2].start)
+    holder = np.isin(pieces, held)
+    return (pieces > 0) & ~holder, holder, corner
+
+
+def _parts(
+    filled: Mask, shafts: list[Shaft], tibiae: list[Tibia], knees: list[Knee], coarse_mm: Spacing
+) -> NDArray[np.int32]:
+    """Part the bones: leg i's tibia is 2 i + 1 and its femur 2 i + 2; other parts bear higher numbers."""
+    inside = components.distance_inside(filled, coarse_mm)
+    seeds, walls = {}, []
+    side = np.zeros(filled.shape, np.int8)
+    for i, (tibia, knee) in enumerate(zip(tibiae, knees, strict=True)):
+        for number, voxels in ((2 * i + 1, knee.tibia), (2 * i + 2, knee.femur)):
+            side[tuple(voxels.T)] = number
+            seeds[number] = voxels[inside[tuple(voxels.T)] >= CORE_MM]
+        seeds[2 * i + 1] = np.concatenate([seeds[2 * i + 1], tibia.shaft.voxels])
+        walls.append(_wall(side, 2 * i + 1, knee.femur))
+    _add_other_shafts(seeds, shafts, tibiae, side)
+    # The walls are taken out for the parting and given back to the femora.
+    parted = filled.copy()
+    for wall in walls:
+        parted[tuple(wall.T)] = False
+    parts = part(parted, {k: v for k, v in seeds.items() if len(v)}, np.where(parted, inside, 0))
+    for i, wall in enumerate(walls):
+        parts[tuple(wall.T)] = 2 * i + 2
+    return np.where(filled, parts, 0).astype(np.int32)
+
+
+def _wall(side: NDArray[np.int8], tibia: int, femur: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the femur's voxels that touch its tibia, corners included: the cut, made one voxel thick."""
+    from scipy import ndimage
+
+    near = ndimage.binary_dilation(side == tibia, np.ones((3, 3, 3), bool))
+    return np.asarray(femur[near[tuple(femur.T)]])
+
+
+def _add_other_shafts(
+    seeds: dict[int, NDArray[Any]], shafts: list[Shaft], tibiae: list[Tibia], side: NDArray[np.int8]
+) -> None:
+    """Give each further shaft to the femur that it overlaps, or a number of its own."""
+    number = 2 * len(tibiae)
+    for shaft in shafts:
+        if any(shaft is t.shaft for t in tibiae):
+            continue
+        touched = side[tuple(shaft.voxels.T)]
+        counts = np.bincount(touched[touched > 0], minlength=1)
+        if counts.sum() > 0.1 * len(touched) and counts.argmax() % 2 == 0:
+            key = int(counts.argmax())
+            seeds[key] = np.concatenate([seeds[key], shaft.voxels])
+        elif counts.sum() == 0:
+            number += 1
+            seeds[number] = shaft.voxels
