@@ -61,6 +61,7 @@ def weight_table(order: Order) -> NDArray[np.float32]:
         weights = _lanczos(fraction - np.arange(1 - _SINC_RADIUS, _SINC_RADIUS + 1))
     else:
         raise SettingsError(f"Interpolation {order!r} is not known; choose one of {', '.join(ORDERS)}.")
+    weights[np.abs(weights) < 1e-9] = 0.0  # sin(pi) is not quite 0 on computers
     return np.ascontiguousarray(weights / weights.sum(1, keepdims=True), dtype=np.float32)
 
 

@@ -100,7 +100,14 @@ def local_moments(
         for k in range(len(offsets)):
             a, b, c = offsets[k, 0], offsets[k, 1], offsets[k, 2]
             z, y, x = points[i, 0] + a, points[i, 1] + b, points[i, 2] + c
-            if z < 0 or y < 0 or x < 0 or z >= labels.shape[0] or y >= labels.shape[1] or x >= labels.shape[2]:
+            if (
+                z < 0
+                or y < 0
+                or x < 0
+                or z >= labels.shape[0]
+                or y >= labels.shape[1]
+                or x >= labels.shape[2]
+            ):
                 continue
             if labels[z, y, x] != own:
                 continue
@@ -119,7 +126,10 @@ def local_moments(
 
 @kernel
 def saddles(
-    labels: NDArray[np.int32], height: NDArray[np.float32], first: NDArray[np.int64], best: NDArray[np.float32]
+    labels: NDArray[np.int32],
+    height: NDArray[np.float32],
+    first: NDArray[np.int64],
+    best: NDArray[np.float32],
 ) -> int:
     """List the pairs of touching labels with the highest pass between them.
 
@@ -159,3 +169,38 @@ def saddles(
                     best[count] = min(height[z, y, x], height[w, v, u])
                     count += 1
     return count
+
+
+@kernel
+def label_boxes(labels: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+    """Return for each label from 0 to ``count - 1`` its voxels and its box, in one pass.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x), all below ``count``.
+    count
+        Number of labels, background included.
+
+    Returns
+    -------
+    ndarray
+        (count, 7): voxels, first voxel (z, y, x), last voxel plus one (z, y, x). Label 0 is left out.
+    """
+    out = np.zeros((count, 7), np.int64)
+    for k in range(count):
+        out[k, 1], out[k, 2], out[k, 3] = labels.shape
+    for z in range(labels.shape[0]):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                a = labels[z, y, x]
+                if a == 0:
+                    continue
+                out[a, 0] += 1
+                out[a, 1] = min(out[a, 1], z)
+                out[a, 2] = min(out[a, 2], y)
+                out[a, 3] = min(out[a, 3], x)
+                out[a, 4] = max(out[a, 4], z + 1)
+                out[a, 5] = max(out[a, 5], y + 1)
+                out[a, 6] = max(out[a, 6], x + 1)
+    return out

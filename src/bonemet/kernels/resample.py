@@ -87,16 +87,17 @@ def _is_empty(
 @inlined
 def _linear(image: Any, x: float, y: float, z: float) -> Any:  # pragma: no cover
     """Interpolate between the eight neighbours of a point at least one voxel from every face."""
-    i, j, k = int(x), int(y), int(z)
+    # indices without a sign spare the compiler the question whether they count from the end
+    i, j, k, one = np.uint64(x), np.uint64(y), np.uint64(z), np.uint64(1)
     fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
     p = np.float32(image[k, j, i])
-    c00 = p + fx * (np.float32(image[k, j, i + 1]) - p)
-    p = np.float32(image[k, j + 1, i])
-    c01 = p + fx * (np.float32(image[k, j + 1, i + 1]) - p)
-    p = np.float32(image[k + 1, j, i])
-    c10 = p + fx * (np.float32(image[k + 1, j, i + 1]) - p)
-    p = np.float32(image[k + 1, j + 1, i])
-    c11 = p + fx * (np.float32(image[k + 1, j + 1, i + 1]) - p)
+    c00 = p + fx * (np.float32(image[k, j, i + one]) - p)
+    p = np.float32(image[k, j + one, i])
+    c01 = p + fx * (np.float32(image[k, j + one, i + one]) - p)
+    p = np.float32(image[k + one, j, i])
+    c10 = p + fx * (np.float32(image[k + one, j, i + one]) - p)
+    p = np.float32(image[k + one, j + one, i])
+    c11 = p + fx * (np.float32(image[k + one, j + one, i + one]) - p)
     c0 = c00 + fy * (c01 - c00)
     c1 = c10 + fy * (c11 - c10)
     return c0 + fz * (c1 - c0)
@@ -155,12 +156,12 @@ def _fill_block(
                     value = _linear(image, x, y, z)
                 elif -0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5 and -0.5 <= z < nz - 0.5:
                     value = _weighted(image, table, x, y, z)
+                    if half > 0:  # the wider kernels overshoot at edges
+                        value = min(max(value, least), largest)
                 else:
                     out[k - start[2], j, i] = 0
                     continue
-                if half > 0:
-                    value = math.floor(min(max(value, least), largest) + half)
-                out[k - start[2], j, i] = value
+                out[k - start[2], j, i] = math.floor(value + half) if half > 0 else value
 
 
 @kernel
@@ -241,7 +242,7 @@ def resample(
     image = np.ascontiguousarray(moving.view(np.uint8) if moving.dtype == np.bool_ else moving)
     table = weight_table(order)
     to_moving = np.linalg.inv(moving_grid.matrix) @ transform.matrix @ fixed_grid.matrix
-    # positions within a millionth of a voxel of a voxel's centre are that centre, so an identity copies
+    # entries that are whole but for rounding are whole, so that an identity copies
     nearest = np.rint(to_moving)
     matrix = np.ascontiguousarray(np.where(np.abs(to_moving - nearest) < 1e-9, nearest, to_moving))
     cells = occupancy(image, mapper)

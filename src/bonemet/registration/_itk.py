@@ -8,7 +8,8 @@ space, for samples beyond an image are dropped, and the metric could else rise b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -75,11 +76,26 @@ def register_published(
     steps = []
     for number, (size, stride) in enumerate([(sizes[0], 0.5), *((size, 0.1) for size in sizes)]):
         images = _images(*pyramids, size, smooth=number == 0)
-        tried = [_maximise(*images, start, stride * size, seed) for start in starts]
+        with _one_thread():
+            tried = [_maximise(*images, start, stride * size, seed) for start in starts]
         tried.sort(key=lambda found: found[1])
         starts = [found[0] for found in tried[:_KEPT]]
         steps.append({"spacing_mm": size, "mutual_information": -tried[0][1]})
     return judge(fixed, moving, Transform(_matrix(starts[0])), notes=notes, steps=steps, mapper=mapper)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold SimpleITK to one thread, for the metric's sums depend on how many share them.
+
+    Its own setting for one filter does not reach the metric, so the setting for all is changed meanwhile.
+    """
+    usual = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(usual)
 
 
 def _sizes(fixed: Pyramid, moving: Pyramid) -> tuple[list[float], list[str]]:
@@ -143,7 +159,6 @@ def _maximise(fixed: Any, moving: Any, start: Any, stride: float, seed: int) -> 
     ``stride`` is the longest step of the descent in mm.
     """
     method: Any = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricSamplingStrategy(method.RANDOM)
     share = min(1.0, _SAMPLES / fixed.GetNumberOfPixels())

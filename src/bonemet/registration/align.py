@@ -25,6 +25,7 @@ _COARSE_POINTS: Final = 4500
 _FINE_POINTS: Final = 24000
 _CONTENDS: Final = 0.6  # poses with this share of the best one's agreement are looked at one size finer
 _DECIDING_POINTS: Final = 8000
+_ITERATIONS: Final = 20
 _POOR_CORRELATION: Final = 0.75
 _POOR_OVERLAP: Final = 0.6
 _POOR_COVERAGE: Final = 0.35
@@ -301,11 +302,15 @@ def _refine_down(
     finest = max(fixed.levels[0].spacing, moving.levels[0].spacing)
     fit = start
     coarse = fixed.at(spacing)
+    freedoms = list(TransformKind)[: list(TransformKind).index(kind) + 1]
     while True:
         spacing = max(spacing / 2, finest)
         level_f, level_m = fixed.at(spacing), moving.at(spacing)
         points = rigid.edge_points(level_f, coarse, _FINE_POINTS, rng, keep=0.5)
-        fit = rigid.refine(points, level_m, fit.matrix, kind=kind)
+        # freedom is given little by little, or an affine map would explain a wrong size by a shear
+        for freedom in freedoms:
+            fit = rigid.refine(points, level_m, fit.matrix, kind=freedom, iterations=_ITERATIONS)
+        freedoms = [kind]
         steps.append(_record(level_f.spacing, fit))
         if spacing <= finest * 1.001:
             return fit

@@ -17,10 +17,15 @@ Spacing = tuple[float, float, float]
 
 ENCLOSED = (0.7, 0.8)  # share of rays that must meet bone, within the slice and in space, to be inside
 ENCLOSURE_MM = (2.2, 1.5)
+HOLE_MM2 = 9.0  # the largest marrow cavity of a slice, in the wide ends of the bones
+PERFORATION_MM = 0.6  # half the widest hole in a cortex that a closing passes over
+CORTEX_MM = 0.3
 MARROW_MM = 0.2  # radius below which an enclosed space is a joint or growth plate, not a marrow cavity
 
 
-def block_fraction(grey: NDArray[Any], threshold: float, factors: tuple[int, int, int]) -> NDArray[np.float32]:
+def block_fraction(
+    grey: NDArray[Any], threshold: float, factors: tuple[int, int, int]
+) -> NDArray[np.float32]:
     """Return the share of bone voxels (grey >= threshold) in blocks of voxels.
 
     Parameters
@@ -65,15 +70,50 @@ def fill_slices(mask: Mask, largest_mm2: float, pixel_mm2: float, axis: int = 0)
         if not source[k].any():
             continue
         where = ndimage.find_objects(source[k].astype(np.uint8))[0]
-        plane = np.pad(source[k][where], 1)
-        holes, n = ndimage.label(~plane)
-        if n < 2:
-            continue
-        sizes = np.bincount(holes.reshape(-1))
-        keep = sizes * pixel_mm2 <= largest_mm2
-        keep[[0, holes[0, 0]]] = False
-        target[k][where] |= keep[holes][1:-1, 1:-1]
+        target[k][where] |= holes_of(source[k][where], largest_mm2 / pixel_mm2)
     return out
+
+
+def holes_of(plane: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
+    """Return the holes of a two-dimensional mask that have at most so many pixels."""
+    holes, n = ndimage.label(np.pad(~plane, 1, constant_values=True))
+    if n < 2:
+        return np.zeros_like(plane)
+    keep = np.bincount(holes.reshape(-1)) <= largest
+    keep[[0, holes[0, 0]]] = False
+    return np.asarray(keep[holes][1:-1, 1:-1])
+
+
+def patch_perforations(mask: Mask, spacing_mm: Spacing) -> Mask:
+    """Return a shaft's mask with what a perforated cortex left open in its slices.
+
+    A slice's largest piece is closed with a disc of :data:`PERFORATION_MM`; what is thereby added and is
+    wide enough to hold a disc of :data:`MARROW_MM` was marrow behind a hole, and not a groove.
+    """
+    out = mask.copy()
+    pixel = spacing_mm[1:]
+    pad = [int(np.ceil(PERFORATION_MM / p)) + 2 for p in pixel]
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        where = ndimage.find_objects(mask[k].astype(np.uint8))[0]
+        pieces, n = ndimage.label(np.pad(mask[k][where], [(p, p) for p in pad]), np.ones((3, 3)))
+        main = pieces == 1 + int(np.argmax(np.bincount(pieces.reshape(-1))[1:])) if n > 1 else pieces > 0
+        closed = ndimage.binary_fill_holes(shrunk(grown(main, PERFORATION_MM, pixel), PERFORATION_MM, pixel))
+        gap = closed & ~main
+        wide = grown(shrunk(gap, MARROW_MM, pixel), MARROW_MM + CORTEX_MM, pixel) & gap
+        out[k][where] |= wide[pad[0] : -pad[0], pad[1] : -pad[1]]
+    return out
+
+
+def grown(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:
+    """Return a mask with all within a distance of it."""
+    if not mask.any():
+        return mask.copy()
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= radius_mm + 1e-6)
+
+
+def shrunk(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:
+    """Return a mask without all within a distance of its outside."""
+    return ~grown(~mask, radius_mm, spacing_mm)
 
 
 def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
@@ -84,7 +124,7 @@ def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
     than twice :data:`MARROW_MM` stay open: they are joints and growth plates. Reach: 2.2 mm.
     """
     pixel = spacing_mm[1] * spacing_mm[2]
-    filled = fill_slices(mask, 9.0, pixel)
+    filled = fill_slices(mask, HOLE_MM2, pixel) | _leaky_holes(mask, pixel)
     near = _near(filled, spacing_mm)
     points = np.argwhere(near & ~filled).astype(np.int32)
     inside = np.zeros(len(points), bool)
@@ -96,6 +136,19 @@ def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
     cavities = np.zeros_like(filled)
     cavities[tuple(points[inside].T)] = True
     return filled | np.asarray(ndimage.binary_opening(cavities, ball(MARROW_MM, spacing_mm)))
+
+
+def _leaky_holes(mask: Mask, pixel_mm2: float) -> Mask:
+    """Return holes of slices whose walls have gaps of a voxel or two, as thin cortex has in noise."""
+    cross = ndimage.generate_binary_structure(2, 1)
+    out = np.zeros_like(mask)
+    for k in range(len(mask)):
+        if mask[k].any():
+            where = ndimage.find_objects(mask[k].astype(np.uint8))[0]
+            closed = ndimage.binary_closing(np.pad(mask[k][where], 2), cross)[2:-2, 2:-2]
+            holes = holes_of(closed, HOLE_MM2 / pixel_mm2)
+            out[k][where] = holes | (closed & ndimage.binary_dilation(holes, cross))
+    return out
 
 
 def _near(mask: Mask, spacing_mm: Spacing) -> Mask:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bonemet.segmentation.components import Spacing
-from bonemet.segmentation.names import BONE_NAMES, LONG_BONES, BoneFound, Box, Label, LimbSegmentation
+from bonemet.segmentation.names import (
+    BONE_NAMES,
+    LONG_BONES,
+    BoneFound,
+    Box,
+    Label,
+    LimbSegmentation,
+    sizes_and_boxes,
+)
 from bonemet.segmentation.naming import Scene
 
 Penalty = tuple[float, str]
@@ -32,21 +40,22 @@ def judge(
     corner, factors
         Where the coarse grid lies in the scan's.
     """
-    sizes = np.bincount(labels.reshape(-1), minlength=8) * float(np.prod(spacing_mm))
-    boxes = ndimage.find_objects(labels, 7)
+    found = sizes_and_boxes(labels)
+    voxels = {label: found[label][0] for label in found}
     bones, missing = [], {}
     for label, name in BONE_NAMES.items():
-        box = boxes[label - 1]
-        if box is None:
+        if label not in found:
             missing[name] = _why_missing(label, scene)
             continue
-        penalties = _penalties(label, scene, sizes, box, labels.shape)
+        size, box = found[label]
+        penalties = _penalties(label, scene, voxels, box, labels.shape)
         confidence = float(np.prod([1.0, *(p for p, _ in penalties)]))
-        found: Box = (tuple(s.start for s in box), tuple(s.stop for s in box))  # type: ignore[assignment]
-        voxels = round(sizes[label] / float(np.prod(spacing_mm)))
-        bones.append(BoneFound(name, int(label), round(confidence, 2), tuple(r for _, r in penalties), found, voxels))
+        reasons = tuple(r for _, r in penalties)
+        bones.append(BoneFound(name, int(label), round(confidence, 2), reasons, box, size))
     notes = tuple(f"No {name}: {why}" for name, why in missing.items() if name != "spine")
-    return LimbSegmentation(labels, tuple(bones), missing, notes, _details(scene, corner, factors, spacing_mm))
+    return LimbSegmentation(
+        labels, tuple(bones), missing, notes, _details(scene, corner, factors, spacing_mm)
+    )
 
 
 def _why_missing(label: Label, scene: Scene) -> str:
@@ -65,7 +74,7 @@ def _sides_missing(scene: Scene) -> tuple[Label, ...]:
 
 
 def _penalties(
-    label: Label, scene: Scene, sizes: NDArray[np.float64], box: tuple[slice, ...], shape: tuple[int, ...]
+    label: Label, scene: Scene, voxels: Mapping[int, int], box: Box, shape: tuple[int, ...]
 ) -> list[Penalty]:
     if label is Label.SPINE:
         return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
@@ -81,13 +90,13 @@ def _penalties(
     if knee.cost > 4.0:
         out.append((0.6, "The knee is ambiguous: tibia and femur are joined by much bone."))
     out += _at_edges(label, box, shape)
-    out += _unlike_other_side(label, sizes)
+    out += _unlike_other_side(label, voxels)
     return out
 
 
-def _at_edges(label: Label, box: tuple[slice, ...], shape: tuple[int, ...]) -> list[Penalty]:
-    sideways = any(box[a].start == 0 or box[a].stop == shape[a] for a in (1, 2))
-    ends = box[0].start == 0 or box[0].stop == shape[0]
+def _at_edges(label: Label, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
+    sideways = any(box[0][a] == 0 or box[1][a] == shape[a] for a in (1, 2))
+    ends = box[0][0] == 0 or box[1][0] == shape[0]
     if sideways:
         return [(0.6, "The bone leaves the field of view sideways.")]
     if not ends:
@@ -97,10 +106,10 @@ def _at_edges(label: Label, box: tuple[slice, ...], shape: tuple[int, ...]) -> l
     return [(0.8, "The tibia is cut by the field of view.")]
 
 
-def _unlike_other_side(label: Label, sizes: NDArray[np.float64]) -> list[Penalty]:
+def _unlike_other_side(label: Label, voxels: Mapping[int, int]) -> list[Penalty]:
     if label not in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
         return []
-    pair = sizes[Label.LEFT_TIBIA], sizes[Label.RIGHT_TIBIA]
+    pair = voxels.get(Label.LEFT_TIBIA, 0), voxels.get(Label.RIGHT_TIBIA, 0)
     if min(pair) == 0 or max(pair) / min(pair) < 1.3:
         return []
     percent = round(100 * (max(pair) / min(pair) - 1))

@@ -89,7 +89,9 @@ def _around(closed: Mask, near: Point, axis: Point, s: NDArray[np.float64]) -> N
     along = offset @ axis
     aside = np.linalg.norm(offset - along[:, None] * axis, axis=1)
     # A femur bent by 60 degrees leaves the tibia's line by sqrt(3) times its height over the joint.
-    return np.asarray(voxels[(along > -0.7) & (along < REACH_MM) & (aside < 3.0 + 2.5 * np.maximum(along - 3.5, 0))])
+    return np.asarray(
+        voxels[(along > -0.7) & (along < REACH_MM) & (aside < 3.0 + 2.5 * np.maximum(along - 3.5, 0))]
+    )
 
 
 def _thickness_around(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -128,7 +130,10 @@ def _graph(voxels: NDArray[np.int64], filled: Mask, s: NDArray[np.float64]) -> s
 
 
 def _femur_apart(
-    voxels: NDArray[np.int64], own: NDArray[np.bool_], piece: NDArray[np.int32], along: NDArray[np.float64],
+    voxels: NDArray[np.int64],
+    own: NDArray[np.bool_],
+    piece: NDArray[np.int32],
+    along: NDArray[np.float64],
     s: NDArray[np.float64],
 ) -> NDArray[np.bool_] | None:
     """Return the voxels of a femur that touches the tibia nowhere, or None."""
@@ -176,7 +181,9 @@ def _cheapest(
 
 def _hops(graph: sparse.csr_matrix, source: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the number of voxel faces from the source to each voxel."""
-    far = csgraph.dijkstra(graph, directed=True, indices=np.flatnonzero(source), unweighted=True, min_only=True)
+    far = csgraph.dijkstra(
+        graph, directed=True, indices=np.flatnonzero(source), unweighted=True, min_only=True
+    )
     return np.asarray(far)
 
 

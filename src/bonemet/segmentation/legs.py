@@ -76,7 +76,9 @@ def find_tibiae(shafts: list[Shaft], filled: Mask, spacing_mm: Spacing) -> list[
     long = [s for s in shafts if s.length_mm >= SHORTEST_MM]
     found = [_weigh(s, near, filled, spacing_mm) for s in long for near in (0, 1)]
     clear = [t for t in found if t.evidence >= CLEAR]
-    pairs = [(_likeness(a, b) + a.evidence + b.evidence, a, b) for a, b in combinations(found, 2) if _pair(a, b)]
+    pairs = [
+        (_likeness(a, b) + a.evidence + b.evidence, a, b) for a, b in combinations(found, 2) if _pair(a, b)
+    ]
     if pairs:
         _, a, b = max(pairs, key=lambda p: p[0])
         return sorted((a, b), key=lambda t: float(t.shaft.ends[:, 2].mean()))
@@ -125,7 +127,9 @@ def mass_around(mask: Mask, point: Point, radius_mm: float, spacing_mm: Spacing)
     return float(np.count_nonzero(box & inside)) * float(np.prod(s))
 
 
-def _profile(start: Point, away: Point, length: float, filled: Mask, spacing_mm: Spacing) -> tuple[float, float]:
+def _profile(
+    start: Point, away: Point, length: float, filled: Mask, spacing_mm: Spacing
+) -> tuple[float, float]:
     """Return the share of cross-sections with a fibula, and how much the shaft tapers away from ``start``."""
     fibula, areas = [], []
     for s in np.arange(0.2, length, 0.4):

@@ -27,7 +27,11 @@ Left = Literal["low-x", "high-x"]
 COARSE_MM = 0.095
 BONE_SHARE = 0.4  # of a coarse voxel that must be bone
 SPECK_MM3 = 0.04
-BRIDGE_MM = 0.17  # closing radius that bridges a growth plate over its whole width, and a joint only in places
+BRIDGE_MM = (
+    0.17  # closing radius that bridges a growth plate over its whole width, and a joint only in places
+)
+DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
+JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
 CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
 
 
@@ -72,6 +76,11 @@ def segment_limbs(
     parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
     scene = naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
     labels = naming.name_parts(scene)
+    for leg in range(len(tibiae)):
+        tibia = scene.leg_labels(leg)[0]
+        patched = components.patch_perforations(labels == tibia, coarse_mm) & (labels == 0)
+        labels[patched] = tibia
+        filled |= patched
     fine = carry(grey, threshold, labels, filled, holder, corner, factors, spacing_mm)
     return judge(fine, scene, spacing_mm, corner, factors)
 
@@ -117,7 +126,8 @@ def _parts(
         for number, voxels in ((2 * i + 1, knee.tibia), (2 * i + 2, knee.femur)):
             side[tuple(voxels.T)] = number
             seeds[number] = voxels[inside[tuple(voxels.T)] >= CORE_MM]
-        seeds[2 * i + 1] = np.concatenate([seeds[2 * i + 1], tibia.shaft.voxels])
+        end = _distal_end(inside, tibia, coarse_mm)
+        seeds[2 * i + 1] = np.concatenate([seeds[2 * i + 1], tibia.shaft.voxels, end])
         walls.append(_wall(side, 2 * i + 1, knee.femur))
     _add_other_shafts(seeds, shafts, tibiae, side)
     # The walls are taken out for the parting and given back to the femora.
@@ -128,6 +138,18 @@ def _parts(
     for i, wall in enumerate(walls):
         parts[tuple(wall.T)] = 2 * i + 2
     return np.where(filled, parts, 0).astype(np.int32)
+
+
+def _distal_end(inside: NDArray[np.float32], tibia: Tibia, coarse_mm: Spacing) -> NDArray[np.int64]:
+    """Return the voxels along the tibia's axis in its last part, which widens again towards the ankle."""
+    steps = np.arange(0.0, DISTAL_END_MM, 0.5 * min(coarse_mm))
+    points = tibia.ankle_end - steps[:, None] * tibia.axis
+    voxels = np.unique(np.rint(points / np.asarray(coarse_mm)).astype(np.int64), axis=0)
+    voxels = voxels[((voxels >= 0) & (voxels < inside.shape)).all(axis=1)]
+    solid = inside[tuple(voxels.T)] >= JOINT_MM
+    order = np.argsort(voxels @ (-tibia.axis * np.asarray(coarse_mm)), kind="stable")
+    stop = int(np.argmin(solid[order])) if not solid.all() else len(order)
+    return np.asarray(voxels[order[:stop]])
 
 
 def _wall(side: NDArray[np.int8], tibia: int, femur: NDArray[np.int64]) -> NDArray[np.int64]:

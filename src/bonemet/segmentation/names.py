@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bonemet.kernels import labelling
+
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
@@ -89,3 +91,13 @@ class LimbSegmentation:
     missing: dict[str, str]
     notes: tuple[str, ...]
     details: dict[str, Any]
+
+
+def sizes_and_boxes(labels: NDArray[np.uint8]) -> dict[int, tuple[int, Box]]:
+    """Return the number of voxels and the box of each label that occurs in a label volume (z, y, x)."""
+    table = labelling.label_boxes(labels, len(Label))
+    return {
+        k: (int(row[0]), ((int(row[1]), int(row[2]), int(row[3])), (int(row[4]), int(row[5]), int(row[6]))))
+        for k, row in enumerate(table)
+        if row[0]
+    }

@@ -17,12 +17,10 @@ from skimage.segmentation import watershed
 from bonemet.kernels import labelling
 from bonemet.segmentation.components import Mask
 
-NECK = 0.6  # a passage narrower than this share of the thinner side parts two bones
+NECK = 0.78  # a passage narrower than this share of the thinner side parts two bones
 
 
-def part(
-    closed: Mask, seeds: Mapping[int, NDArray[Any]], inside: NDArray[np.float32]
-) -> NDArray[np.int32]:
+def part(closed: Mask, seeds: Mapping[int, NDArray[Any]], inside: NDArray[np.float32]) -> NDArray[np.int32]:
     """Part a mask of filled bones into bones.
 
     Parameters
@@ -64,7 +62,9 @@ def _identities(
     return np.asarray(known)
 
 
-def _faces(regions: NDArray[np.int32], smooth: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _faces(
+    regions: NDArray[np.int32], smooth: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the pairs (n, 2) of touching regions and the highest pass between each."""
     size = int(regions.max()) + 1
     room = 3 * int(np.count_nonzero(regions))
@@ -77,7 +77,10 @@ def _faces(regions: NDArray[np.int32], smooth: NDArray[np.float32]) -> tuple[NDA
 
 
 def _merge(
-    regions: NDArray[np.int32], smooth: NDArray[np.float32], height: NDArray[np.float64], known: NDArray[np.int64]
+    regions: NDArray[np.int32],
+    smooth: NDArray[np.float32],
+    height: NDArray[np.float64],
+    known: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Merge regions over the widest passages first; return each region's representative."""
     pairs, passes = _faces(regions, smooth)

@@ -60,7 +60,9 @@ def find_shafts(filled: Mask, spacing_mm: Spacing) -> list[Shaft]:
     points = np.argwhere(pieces > 0).astype(np.int32)
     if not len(points):
         return []
-    offsets = (np.argwhere(ball(BALL_MM, grid_mm)) - np.asarray(ball(BALL_MM, grid_mm).shape) // 2).astype(np.int32)
+    offsets = (np.argwhere(ball(BALL_MM, grid_mm)) - np.asarray(ball(BALL_MM, grid_mm).shape) // 2).astype(
+        np.int32
+    )
     ratio = _slenderness(labelling.local_moments(pieces, points, offsets), grid_mm)
     slender = np.zeros(pieces.shape, bool)
     slender[tuple(points[ratio < SLENDER].T)] = True

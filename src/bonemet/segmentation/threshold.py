@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import InputError, SettingsError
 
+LEAST_BONE = 0.002  # of the animal that must lie far above soft tissue to be bone
 PUBLISHED = 76
 """The paper's global threshold "above 75 of 255": bone is grey >= 76."""
 
@@ -56,19 +58,21 @@ def otsu(histogram: NDArray[Any] | Sequence[int], values: NDArray[Any] | None = 
 
 
 def otsu_bone(histogram: NDArray[Any] | Sequence[int], values: NDArray[Any] | None = None) -> float:
-    """Return the threshold between soft tissue and bone: the upper one of Otsu's three classes.
+    """Return the threshold that parts bone from soft tissue in a scan that is mostly air and soft tissue.
 
-    A scan is mostly air and soft tissue, and two classes would part these. Three classes (air, soft tissue
-    and marrow, bone) part bone from the rest. Bone fills only a few per cent of the field, so where it is too
-    scarce for its own class, that is where the upper class found reaches below the mean of soft tissue plus
-    four of its standard deviations, the histogram above that bar is parted instead.
+    Otsu's two classes part a scan into air and animal, since bone fills only a few per cent of it. So
+    within the animal's class soft tissue is taken as the histogram's peak, and bone as what lies more
+    than four standard deviations above it; then T is Otsu's, that is halfway between the peak of soft
+    tissue and the mean of all that is >= T. Where less than 0.2 per cent of the animal lies that high
+    (a dry bone, or no air in the field) the two classes are bone and the rest already, and Otsu's
+    threshold of two classes is returned.
 
     Parameters
     ----------
     histogram
         (n,) counts.
     values
-        (n,) value of each bin, 0, 1, 2, ... by default.
+        (n,) value of each bin, rising, 0, 1, 2, ... by default.
 
     Returns
     -------
@@ -78,27 +82,28 @@ def otsu_bone(histogram: NDArray[Any] | Sequence[int], values: NDArray[Any] | No
     Raises
     ------
     InputError
-        If fewer than three bins hold anything.
+        If fewer than two bins hold anything.
 
     References
     ----------
-    Otsu 1979, doi:10.1109/TSMC.1979.4310076 (multi-level form of the same criterion).
+    Otsu 1979, doi:10.1109/TSMC.1979.4310076, whose threshold is halfway between the two classes' means;
+    Ridler and Calvard 1978, doi:10.1109/TSMC.1978.4310039, for finding it step by step.
     """
     counts, values = _bins(histogram, values)
-    if np.count_nonzero(counts) < 3:
-        raise InputError("A threshold needs at least three different grey values; give one with --threshold.")
-    lower, upper = _three_classes(counts, values)
-    for _ in range(4):
-        soft = slice(lower, upper)
-        bar = _soft_bar(counts[soft], values[soft])
-        if values[upper] >= bar:
+    two = otsu(counts, values)
+    animal = values >= two
+    peak, deviation = _peak(counts[animal], values[animal])
+    far = counts * (values >= peak + 4 * deviation)
+    if far.sum() < LEAST_BONE * counts[animal].sum():
+        return two
+    threshold = 0.0
+    for _ in range(100):
+        halfway = 0.5 * (peak + float((far * values).sum() / far.sum()))
+        if halfway == threshold:
             break
-        above = values >= values[upper]
-        if np.count_nonzero(counts[above]) < 3:
-            break
-        # Bone is scarcer than the soft tissue's own spread: part what lies above once more.
-        lower, upper = upper, int(np.flatnonzero(above)[0]) + _split(counts[above], values[above])
-    return float(values[upper])
+        threshold = halfway
+        far = counts * (values >= threshold)
+    return float(values[np.searchsorted(values, threshold)])
 
 
 def from_attenuation(attenuation_per_mm: float, quantity: Quantity) -> float:
@@ -138,34 +143,40 @@ def _middle_of_best(score: NDArray[np.float64]) -> int:
     return int(run[len(run) // 2])
 
 
-def _split(counts: NDArray[np.float64], values: NDArray[np.float64]) -> int:
-    """Return the first bin of the upper one of Otsu's two classes."""
-    return int(np.searchsorted(values, otsu(counts, values)))
+def _peak(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the place of the highest peak and its spread.
 
-
-def _three_classes(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the first bins of the middle and of the upper one of three classes."""
-    total, moment = np.concatenate([[0], np.cumsum(counts)]), np.concatenate([[0], np.cumsum(counts * values)])
-    edge = np.arange(1, len(counts))
-    low, high = np.meshgrid(edge, edge, indexing="ij")
-
-    def spread(a: NDArray[Any] | int, b: NDArray[Any] | int) -> NDArray[np.float64]:
-        n = total[b] - total[a]
-        return np.asarray(np.where(n > 0, (moment[b] - moment[a]) ** 2 / np.maximum(n, 1e-300), -np.inf))
-
-    score = spread(0, low) + spread(low, high) + spread(high, len(counts))
-    score[low >= high] = -np.inf
-    lower, upper = np.unravel_index(int(np.argmax(score)), score.shape)
-    return int(edge[lower]), int(edge[upper])
-
-
-def _soft_bar(counts: NDArray[np.float64], values: NDArray[np.float64]) -> float:
-    """Return mean plus four standard deviations of the soft tissue: its mode, and the spread below the mode.
-
-    The lower half of the peak is used, since bone and partial volume pull the upper half.
+    The spread is taken below the peak, since partial volume and bone fatten it above.
     """
-    mode = int(np.argmax(counts))
-    below = values[: mode + 1] - values[mode]
-    weight = counts[: mode + 1]
-    deviation = float(np.sqrt((weight * below**2).sum() / weight.sum()))
-    return float(values[mode]) + 4 * deviation
+    smooth = ndimage.gaussian_filter1d(counts, max(1.0, len(counts) / 256), mode="constant")
+    top = int(np.argmax(smooth))
+    below, weight = values[: top + 1] - values[top], counts[: top + 1]
+    step = float(np.diff(values).mean()) if len(values) > 1 else 1.0
+    deviation = float(np.sqrt((weight * below**2).sum() / max(weight.sum(), 1e-300)))
+    return float(values[top]), max(deviation, 1.5 * step)
+
+
+def bone_threshold(grey: NDArray[Any]) -> float:
+    """Return the threshold of bone in a reconstruction (z, y, x) by :func:`otsu_bone`.
+
+    8-bit values are counted one by one, others in 512 bins between the 0.05 and 99.95 percentiles of a sample.
+
+    Raises
+    ------
+    InputError
+        If the values are all the same, or not finite.
+    """
+    if grey.dtype == np.uint8:
+        return otsu_bone(grey_histogram(grey[z] for z in range(len(grey))))
+    step = max(1, round((grey.size / 2e6) ** (1 / 3)))
+    sample = np.asarray(grey[::step, ::step, ::step], dtype=np.float64)
+    if not np.isfinite(sample).all():
+        raise InputError("This volume holds values that are not finite numbers; mend it first.")
+    low, high = np.percentile(sample, [0.05, 99.95])
+    if not high > low:
+        raise InputError("All grey values are the same, so there is nothing to part by a threshold.")
+    edges = np.linspace(low, high, 513)
+    counts = np.zeros(512, np.int64)
+    for z in range(len(grey)):
+        counts += np.histogram(np.clip(grey[z], low, high), edges)[0]
+    return otsu_bone(counts, edges[:-1])

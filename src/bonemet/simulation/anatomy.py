@@ -4,11 +4,12 @@ Sources of the numbers
 ----------------------
 Lengths: tibia 17-18 mm and femur about 15-16 mm in adult mice (Somerville 2004,
 doi:10.1007/s00223-003-0101-x, C57BL/6 tibiae; Willinghamm 2010, doi:10.1007/s00223-010-9359-y,
-BALB/c); proportions of the hind limb after Charles 2016 (doi:10.1371/journal.pone.0147669).
+BALB/c); for the form of the hind limb see Charles 2016 (doi:10.1371/journal.pone.0147669).
 Cortex and trabeculae: midshaft Ct.Th near 0.2 mm and the metaphyseal BV/TV of C57BL/6 (8-15 %) and
 BALB/c (15-22 %) with Tb.Th near 0.05 mm (Halloran 2002, doi:10.1359/jbmr.2002.17.6.1044; Glatt 2007,
-doi:10.1359/jbmr.070507; Willinghamm 2010; guidelines: Bouxsein 2010, doi:10.1002/jbmr.141). Tissue mineral density of cortical bone
-1000-1200 mg HA/cm3 (Bouxsein 2010; Willinghamm 2010).
+doi:10.1359/jbmr.070507; Willinghamm 2010; guidelines: Bouxsein 2010, doi:10.1002/jbmr.141).
+Tissue mineral density of cortical bone 1000-1200 mg HA/cm3 (Bouxsein 2010). These are design values;
+strains, sites and laboratories differ.
 """
 
 from __future__ import annotations
@@ -169,8 +170,9 @@ def _sizes(seed: int, strain: str, sex: str, age_weeks: float) -> Sizes:
     size *= 1.05 if sex == "male" else 1.0
     # at 8 weeks a mouse has about 97 % of its adult bone length
     size *= 1.0 - 0.05 * float(np.exp(-(age_weeks - 6.0) / 4.0))
-    # trabecular bone is greatest at 6-8 weeks and declines thereafter (Glatt 2007), tissue mineralises with age
+    # trabecular bone is greatest at 6-8 weeks and declines thereafter (Glatt 2007)
     fraction *= float(np.exp(-max(age_weeks - 8.0, 0.0) / 60.0))
+    # tissue mineralises with age
     mineral = 1.0 - 0.08 * float(np.exp(-(age_weeks - 6.0) / 8.0))
     tibia = around(17.8 * size, 0.012)
     return Sizes(

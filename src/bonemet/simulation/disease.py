@@ -60,13 +60,13 @@ def lesion(animal: Animal, side: str, week: int) -> Array:
 def new_bone(animal: Animal, side: str, week: int) -> Array:
     """Return the periosteal new bone (6,) of a tibia; see :class:`bonemet.simulation.tissue.Shape`.
 
-    It lies on the front and the medial side, away from the fibula, 0.15 to 0.3 mm thick when full
+    It lies on the front and the medial side, away from the fibula, about 0.3 mm thick when full
     grown, so that the junction stays where it was.
     """
     rng = generator(animal.seed, "new bone")
     thickness, angle = rng.uniform(0.26, 0.32), rng.uniform(0.2, 0.8)
-    last = rng.uniform(6.5, 8.0)
+    last = rng.uniform(5.4, 6.8)
     if not is_diseased(animal, side, week):
         return np.zeros(6)
     now = min(1.0, _progress(animal, week) / 0.6)
-    return np.array([thickness * now, 2.4, last, angle, 1.15, -0.7])
+    return np.array([thickness * now, 2.4, last, angle, 1.0, -0.5])

@@ -2,8 +2,9 @@
 
 Bone frame (mm): origin at the proximal end on the long axis, z distal, y anterior, x medial. It is
 right-handed in the right leg; the left leg is its mirror image. Along each bone the profiles below
-are given at fractions of the length and joined by monotone curves; their proportions follow the
-figures of Charles 2016 (doi:10.1371/journal.pone.0147669) and plain looking at published micro-CT.
+are given at fractions of the length and joined by monotone curves; their proportions were drawn by eye
+to look like published micro-CT. For the form of the hind limb see Charles 2016
+(doi:10.1371/journal.pone.0147669).
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def scan_pose(
     seed: int,
     *,
     ranges: PoseRanges | None = None,
-    knee_mm: tuple[float, float, float] = (0.0, 3.0, -6.8),
+    knee_mm: tuple[float, float, float] = (0.0, 3.0, -7.2),
 ) -> ScanPose:
     """Return the pose of an animal in the scan of a week.
 

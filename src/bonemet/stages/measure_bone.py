@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.context import SILENT, Context
+from bonemet.core.grid import Grid
 from bonemet.core.measure import Measure
 from bonemet.core.volume import Volume
 from bonemet.io.volumes import open_volume
@@ -17,7 +18,7 @@ from bonemet.segmentation.bone import compartments
 from bonemet.stages.outcome import Outcome, Product, produce
 
 REGION_NAMES = ("BV",)
-CORTEX_NAMES = ("Tt.Ar", "Ct.Ar", "Ct.Th", "Ct.pMOI", "Ct.TMD")
+CORTEX_NAMES = ("Ct.Ar", "Ct.Th", "Ct.pMOI", "Ct.TMD")
 MARROW_NAMES = ("BV/TV", "Tb.Th", "Tb.Sp", "Tb.N", "Tb.BMD", "Tb.TMD")
 
 
@@ -74,8 +75,8 @@ def _region_measures(part: Volume, threshold: float, context: Context) -> tuple[
     """Return the measures of the region of interest and its compartments."""
     grey = part.array()
     bone = np.asarray(grey >= threshold)
-    inside = compartments(bone, part.grid.spacing_mm)
-    measures: list[Measure] = []
+    inside = compartments(bone, part.grid.spacing_mm, mapper=context.map)
+    measures = [_total_area(inside.outline, part.grid)]
     notes: list[str] = []
     tasks: list[tuple[str, NDArray[np.bool_], tuple[str, ...]]] = [
         (REGION, inside.outline, REGION_NAMES),
@@ -88,3 +89,9 @@ def _region_measures(part: Volume, threshold: float, context: Context) -> tuple[
         measures.extend(found.measures)
         notes.extend(found.notes)
     return measures, notes
+
+
+def _total_area(outline: NDArray[np.bool_], grid: Grid) -> Measure:
+    """Return the mean area within the periosteal contour, which lesions through the cortex leave closed."""
+    areas = outline.sum(axis=(1, 2)) * grid.spacing_mm[1] * grid.spacing_mm[2]
+    return Measure("Tt.Ar", float(areas[areas > 0].mean()), "mm2", CORTEX)

@@ -28,6 +28,7 @@ from bonemet.stages.segment import segment
 from bonemet.workflows.ledger import Ledger
 from bonemet.workflows.place import place_bone
 
+TELLING = ("reconstruct", "segment", "register")  # the other steps' notes stand in the report only
 STEPS_PER_SCAN = 2
 STEPS_PER_TIBIA = 4
 
@@ -123,7 +124,8 @@ class _Run:
         """Do one step, time it, and keep its warnings."""
         outcome = work()
         self.ledger.add(name, str(key), outcome)
-        self.warnings.extend(f"{key}, {name}: {w}" for w in outcome.warnings)
+        if name in TELLING:
+            self.warnings.extend(f"{key}, {name}: {w}" for w in outcome.warnings)
         self.tick(1)
         return outcome
 
