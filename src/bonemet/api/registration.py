@@ -264,14 +264,15 @@ def _week_of(ct_id: str, week: int) -> int:
 
 
 def _words(text: str) -> list[str]:
-    """Return words and numbers of a name in alphabetical order, which is all that spellings share."""
-    return sorted(re.findall(r"[a-z]+|\d+", text.lower()))
+    """Return words and numbers of a name, each once, in alphabetical order: all that spellings share."""
+    return sorted(set(re.findall(r"[a-z]+|\d+", text.lower())))
 
 
 def _candidates(folder: Path) -> list[tuple[Path, list[str]]]:
     """Return what may be volumes in a folder and the folders in it, with the words of their names.
 
-    So both ``871 week 0 left tibia`` and the dataset's ``871 left tibia/week 0`` are found.
+    So ``871 week 0 left tibia``, the dataset's ``871 left tibia/week 0`` and what ``split_image`` writes,
+    ``871 week 0/871 week 0 left tibia``, are all found.
     """
     inner = [p for p in sorted(folder.iterdir()) if p.is_dir() and not _holds_slices(p)]
     found = [(p, _words(_title(p))) for p in _volumes(folder)]

@@ -231,8 +231,8 @@ def segment(
             recon,
             out,
             threshold=threshold,
-            left=left,
-            method=method,
+            left=left,  # type: ignore[arg-type]
+            method=method,  # type: ignore[arg-type]
             name=name,
             voxel_um=voxel_um,
             overwrite=overwrite,
@@ -251,6 +251,11 @@ def register(
     fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Stack or volume that stays.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make: MOVING on FIXED's grid.")],
     method: Annotated[str, typer.Option(help="default, or published (mutual information).")] = "default",
+    kind: Annotated[str, typer.Option(help="rigid, similarity or affine.")] = "rigid",
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Mirror MOVING if it fits better (other leg).")
+    ] = False,
+    interpolation: Annotated[str, typer.Option(help="linear, cubic, sinc or nearest.")] = "linear",
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
@@ -266,7 +271,16 @@ def register(
 
     execute(
         lambda c: function(
-            moving, fixed, out, method=method, voxel_um=voxel_um, overwrite=overwrite, context=c
+            moving,
+            fixed,
+            out,
+            method=method,
+            kind=kind,
+            mirror=mirror,
+            interpolation=interpolation,  # type: ignore[arg-type]
+            voxel_um=voxel_um,
+            overwrite=overwrite,
+            context=c,
         ),
         as_json=as_json,
         debug=debug,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bonemet.core.calibration import Quantity
 from bonemet.core.errors import InputError
 from bonemet.core.grid import Grid
+from bonemet.core.view import View
 
 
 class SlicedArray(Protocol):
@@ -45,6 +46,8 @@ class Volume:
         The title that files of this volume bear (``871 week 0 left tibia``).
     notes
         What a reader should know: one sentence each.
+    view
+        What the scan saw, where that is known.
     """
 
     data: SlicedArray
@@ -52,6 +55,7 @@ class Volume:
     quantity: Quantity
     name: str = ""
     notes: tuple[str, ...] = field(default=())
+    view: View | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.grid.shape:

@@ -11,6 +11,7 @@ from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import InputError
 from bonemet.core.grid import IDENTITY, Grid, Triple
 from bonemet.core.step import Step
+from bonemet.core.view import Plane, View
 
 NAME = "bonemet.json"
 
@@ -51,6 +52,7 @@ class Sidecar(BaseModel):
     name: str = ""
     grid: GridModel | None = None
     quantity: QuantityModel | None = None
+    view: list[Plane] | None = None
     steps: list[StepModel] = Field(default_factory=list)
     results: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
@@ -60,6 +62,10 @@ class Sidecar(BaseModel):
     def core_grid(self) -> Grid | None:
         """Return the grid as a core type."""
         return None if self.grid is None else Grid(**self.grid.model_dump())
+
+    def core_view(self) -> View | None:
+        """Return what the scan saw as a core type."""
+        return None if self.view is None else View(tuple(self.view))
 
     def core_quantity(self) -> Quantity | None:
         """Return the quantity as a core type."""
@@ -76,6 +82,13 @@ def grid_model(grid: Grid) -> GridModel:
 def quantity_model(quantity: Quantity) -> QuantityModel:
     """Return a quantity as it is written."""
     return QuantityModel(kind=quantity.kind, window=quantity.window, grey_max=quantity.grey_max)
+
+
+def view_model(view: View | None) -> list[Plane] | None:
+    """Return a view as it is written: planes, rounded to a nanometre."""
+    if view is None:
+        return None
+    return [(round(a, 9), round(b, 9), round(c, 9), round(d, 6)) for a, b, c, d in view.planes]
 
 
 def step_model(step: Step) -> StepModel:

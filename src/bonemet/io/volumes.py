@@ -155,7 +155,8 @@ def _open_folder(folder: Path, voxel_um: float | None) -> Volume:
         )
     grid = grid if voxel_um is None else respaced(grid, voxel_um)
     quantity = known.core_quantity() or meaning.quantity or default_quantity(data.dtype)
-    return Volume(data, grid, quantity, known.name or meaning.name)
+    view = known.core_view() if voxel_um is None else None
+    return Volume(data, grid, quantity, known.name or meaning.name, view=view)
 
 
 def only_tiff(folder: Path) -> Path | None:

@@ -1,13 +1,15 @@
-"""The methods paragraph: what was done, with the parameters that the sidecars hold."""
+"""The methods section: what was done, with the parameters that logs and sidecars hold."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bonemet.io.sidecar import Sidecar
+from bonemet.io.skyscan import SkyScanLog, read_log
 from bonemet.reporting.gather import StudyView
 
 LIBRARIES = ("numpy", "scipy", "numba", "scikit-image", "SimpleITK")
@@ -20,19 +22,21 @@ def software_versions() -> str:
 
 
 def methods_text(view: StudyView) -> list[str]:
-    """Return the paragraphs of the methods section; each says only what the sidecars say."""
+    """Return the paragraphs of the methods section; each says only what logs and sidecars say."""
     return [text for text in _paragraphs(view) if text]
 
 
 def _paragraphs(view: StudyView) -> Iterator[str]:
     first = view.scans[0]
+    yield _acquisition(first.recon)
     yield _reconstruction(first.recon_side)
     yield _segmentation(first.bones)
     for tibia in view.tibiae:
         for week in tibia.weeks:
             if week.composite_side is not None:
                 yield _registration(week.registered_side)
-                yield _composite(week.composite_side, tibia.weeks[0].crop_side)
+                yield _composite(week.composite_side)
+                yield _region(tibia.weeks[0].crop_side)
                 return
 
 
@@ -44,15 +48,39 @@ def _of(side: Sidecar | None, step: str) -> tuple[dict[str, Any], dict[str, Any]
     return (steps[-1].parameters if steps else {}), side.results
 
 
+def _acquisition(recon: Path) -> str:
+    logs = sorted(recon.glob("*_rec.log"))
+    if not logs:
+        return ""
+    log: SkyScanLog = read_log(logs[0])
+    facts = {
+        "source": ("Source Voltage (kV)", "{:g} kV"),
+        "current": ("Source Current (uA)", "{:g} µA"),
+        "exposure": ("Exposure (ms)", "{:g} ms a frame"),
+        "views": ("Number Of Files", "{:g} projections"),
+        "step": ("Rotation Step (deg)", "{:g} degrees apart"),
+    }
+    values = {name: log.find_number(key) for name, (key, _) in facts.items()}
+    words = [facts[name][1].format(value) for name, value in values.items() if value is not None]
+    filter_text = log.text("Filter")
+    if filter_text:
+        words.insert(2, f"{filter_text} filter")
+    scanner = log.text("Scanner") or "a scanner that its log does not name"
+    return f"Animals were scanned with {scanner}: {', '.join(words)}."
+
+
 def _reconstruction(side: Sidecar | None) -> str:
     parameters, results = _of(side, "reconstruct")
     if not results:
         return ""
     voxel = results["spacing_mm"][0] * 1000
+    sources = {"data": "found in each scan from its opposing rays", "given": "given by hand"}
+    axis = sources.get(str(results.get("axis_source")), str(results.get("axis_source")))
     text = (
         "Scans were reconstructed with the cone-beam algorithm of Feldkamp, Davis and Kress "
-        f"(doi:10.1364/JOSAA.1.000612) with Parker weights and a {parameters.get('filter', 'Hamming')} filter "
-        f"on voxels of {voxel:.4g} µm; the rotation axis was taken from: {results.get('axis_source', 'the data')}."
+        "(doi:10.1364/JOSAA.1.000612) with Parker weights (doi:10.1118/1.595078) and a "
+        f"{parameters.get('filter', 'hamming')} filter on voxels of {voxel:.4g} µm; "
+        f"the rotation axis was {axis}."
     )
     window = results.get("window")
     if window:
@@ -67,10 +95,11 @@ def _segmentation(side: Sidecar | None) -> str:
     parameters, results = _of(side, "segment")
     if not results:
         return ""
+    left = parameters.get("left", "low-x").replace("-", " ")
     return (
-        f"Bone is grey ≥ {results['threshold']:.4g}; bones were found by the {parameters.get('method', 'default')} "
-        f"method and named by side ({results.get('side_source', 'assumed')}: the animal's left at "
-        f"{parameters.get('left', 'low-x').replace('-', ' ')}). The fibula stays with its tibia."
+        f"Bone is grey ≥ {results['threshold']:.4g} in every scan of the study. Bones were found by the "
+        f"{parameters.get('method', 'default')} method and named by side (the animal's left at {left}, "
+        f"{results.get('side_source', 'assumed')}). The fibula stays with its tibia."
     )
 
 
@@ -78,23 +107,39 @@ def _registration(side: Sidecar | None) -> str:
     parameters, results = _of(side, "register")
     if not results:
         return ""
+    how = "coarse pose over the whole circle, then robust least squares from coarse to fine"
+    if parameters.get("method") == "published":
+        how = "mutual information maximised by gradient descent from a list of angles"
     return (
-        "Each tibia's first week was set upright by its anatomy, and later weeks were aligned with it rigidly "
-        f"(method {parameters.get('method', 'default')}: coarse pose over the whole circle, then robust "
-        "least squares on a pyramid of resolutions), resampled once from the original grey values."
+        "Each tibia's first week was set upright by its anatomy, and later weeks were aligned with it "
+        f"rigidly ({how}) and interpolated once, from their original grey values "
+        f"({parameters.get('interpolation')})."
     )
 
 
-def _composite(side: Sidecar | None, crop: Sidecar | None) -> str:
+def _composite(side: Sidecar) -> str:
     _, results = _of(side, "composite")
-    _, region = _of(crop, "crop")
+    guard = results.get("guard") or {}
     text = (
         "The aligned weeks were overlaid: bone in both 180, formed 240, resorbed 60, neither 0, "
-        f"at a threshold of {results.get('threshold', float('nan')):.4g}."
+        f"at a threshold of {results['threshold']:.4g}."
     )
-    if region:
+    if guard:
         text += (
-            " The region of interest begins at the proximal tibia-fibula junction of the first week and reaches "
-            f"{region['last_slice'] - region['first_slice'] + 1} slices distally; the fibula was removed."
+            " Guarded volumes count a change only where the difference of the two scans, smoothed with a "
+            f"Gaussian of {guard['sigma_voxels']:g} voxel, exceeds {guard['smallest_difference']:.0%} of the "
+            f"contrast of bone, beyond a surface film of {guard['film_voxels']:g} voxel, in clusters of at "
+            f"least {guard['smallest_cluster_voxels']:g} voxels."
         )
-    return text + " Measures follow Bouxsein 2010 (doi:10.1002/jbmr.141)."
+    return text
+
+
+def _region(crop: Sidecar | None) -> str:
+    _, region = _of(crop, "crop")
+    if not region:
+        return ""
+    return (
+        "The region of interest begins at the proximal tibia-fibula junction of the first week and reaches "
+        f"{region['length_mm']:.3g} mm distally; it is the same bone in every week, and the fibula was taken "
+        "out of it. Names and definitions of measures follow Bouxsein 2010 (doi:10.1002/jbmr.141)."
+    )

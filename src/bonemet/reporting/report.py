@@ -212,7 +212,7 @@ def _pictures(first: WeekView, week: WeekView, region: dict[str, Any]) -> Iterat
     )
     values = np.asarray(overlay.data)
     yield (
-        "Composite in the published greys; blue lines bound the region of interest, orange marks the junction.",
+        "Composite in the published greys; blue lines bound the region, orange marks the junction.",
         figures.composite_planes(values, spacing, span, region.get("junction_slice")),
     )
     yield (

@@ -113,15 +113,15 @@ def grown(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:
 
 def shrunk(mask: Mask, radius_mm: float, spacing_mm: tuple[float, ...]) -> Mask:
     """Return a mask without all within a distance of its outside."""
-    return ~grown(~mask, radius_mm, spacing_mm)
+    return np.asarray(~grown(~mask, radius_mm, spacing_mm))
 
 
 def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
     """Fill the insides of bones, also where a cortex is perforated or cut by the field of view.
 
-    Filled are holes of an axial slice, and spaces from which most rays, within the slice or in space, meet bone
-    (:data:`ENCLOSED` within :data:`ENCLOSURE_MM`): a tube with a hole in its wall. Such spaces that are thinner
-    than twice :data:`MARROW_MM` stay open: they are joints and growth plates. Reach: 2.2 mm.
+    Filled are holes of an axial slice, and spaces from which most rays, within the slice or in space, meet
+    bone (:data:`ENCLOSED` within :data:`ENCLOSURE_MM`): a tube with a hole in its wall. Such spaces that
+    are thinner than twice :data:`MARROW_MM` stay open: they are joints and growth plates. Reach: 2.2 mm.
     """
     pixel = spacing_mm[1] * spacing_mm[2]
     filled = fill_slices(mask, HOLE_MM2, pixel) | _leaky_holes(mask, pixel)
@@ -132,10 +132,11 @@ def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
         directions = _directions(flat)
         lengths = np.linalg.norm(directions * np.asarray(spacing_mm), axis=1)
         reach = np.maximum(1, np.rint(reach_mm / lengths)).astype(np.int32)
-        inside |= labelling.enclosure(filled.view(np.uint8), points, directions, reach) >= share
+        met = labelling.enclosure(filled.view(np.uint8), points, directions, reach)
+        inside |= np.asarray(met >= share)
     cavities = np.zeros_like(filled)
     cavities[tuple(points[inside].T)] = True
-    return filled | np.asarray(ndimage.binary_opening(cavities, ball(MARROW_MM, spacing_mm)))
+    return np.asarray(filled | ndimage.binary_opening(cavities, ball(MARROW_MM, spacing_mm)))
 
 
 def _leaky_holes(mask: Mask, pixel_mm2: float) -> Mask:
@@ -174,7 +175,7 @@ def bridged(filled: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
 
 
 def distance_inside(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float32]:
-    """Return the distance (mm) of each voxel of a mask to the nearest voxel outside; the array's rim is inside."""
+    """Return the distance (mm) of a mask's voxels to the nearest voxel outside; the array's rim is inside."""
     out = np.zeros(mask.shape, np.float32)
     pieces, _ = ndimage.label(mask, np.ones((3, 3, 3)))
     # Piece by piece: most of a scan is empty, and the transform's time goes with the volume of its box.

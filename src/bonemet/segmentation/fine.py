@@ -100,7 +100,7 @@ def _fine_box(
     shape: tuple[int, ...],
     coarse: tuple[int, ...],
 ) -> tuple[tuple[slice, ...], list[NDArray[np.int64]]]:
-    """Return the box on the scan's grid, and for its slices, rows and columns the coarse ones in which they lie."""
+    """Return the box on the scan's grid, and in which coarse slices, rows and columns of it its own lie."""
     fine, index = [], []
     for b, c, f, n, m in zip(box, corner, factors, shape, coarse, strict=True):
         last = b.stop + c >= n // f  # incomplete blocks at the far end go with the last complete one

@@ -1,10 +1,11 @@
 """The knee: where a tibia ends and its femur begins, as the cheapest cut between the two.
 
-The cut runs through the graph of bone voxels around the knee, from the tibia's shaft to the far end of what lies
-beyond the joint (Boykov and Jolly 2001, doi:10.1109/ICCV.2001.937505). Bone costs most, and what only a small
-closing bridges costs less, so the cut takes the joint's gap. A growth plate is bridged over its whole width, and a
-joint only where its surfaces meet, so the growth plate costs more. Faces in thin surroundings cost more, by the
-square of the thickness around, so a joint between two knobs is cheaper than a shaft or what a lesion left of one.
+The cut runs through the graph of bone voxels around the knee, from the tibia's shaft to the far end of what
+lies beyond the joint (Boykov and Jolly 2001, doi:10.1109/ICCV.2001.937505). Bone costs most, and what only
+a small closing bridges costs less, so the cut takes the joint's gap. A growth plate is bridged over its
+whole width, and a joint only where its surfaces meet, so the growth plate costs more. Faces in thin
+surroundings cost more, by the square of the thickness around, so a joint between two knobs is cheaper than
+a shaft or what a lesion left of one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Knee:
     Attributes
     ----------
     tibia, femur
-        (n, 3) voxels (z, y, x) of either side, within reach of the knee; femur is empty if nothing lies beyond.
+        (n, 3) voxels (z, y, x) of either side, within reach of the knee; femur is empty if nothing lies
+        beyond.
     point
         (z, y, x) in mm: the middle of the joint.
     cost
@@ -169,8 +171,8 @@ def _cheapest(
     hops = _hops(graph, source)
     farthest = float(hops[own].max())
     # What is farthest along the bone, and enough of it that cutting off a mere tip is not the cheapest cut.
-    count = min(round(LEAST_FEMUR_MM3 / float(np.prod(s))), np.count_nonzero(own))
-    last = min(farthest - 1.0 / float(s.mean()), float(np.partition(hops[own], -count)[-count]))
+    count = min(round(LEAST_FEMUR_MM3 / float(np.prod(s))), int(np.count_nonzero(own)))
+    last = min(farthest - 1.0 / float(s.mean()), float(np.sort(hops[own])[-count]))
     sink = own & (hops >= last)
     if farthest * float(s.mean()) < 3.5 or (sink & source).any():
         return Knee(voxels[own], voxels[:0], voxels[sink].mean(axis=0) * s, 0.0)

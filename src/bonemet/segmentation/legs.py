@@ -157,7 +157,7 @@ def _cross_section(mask: Mask, centre: Point, axis: Point, spacing_mm: Spacing) 
 
 
 def _two_pieces(section: Mask) -> tuple[float, float]:
-    """Return the area in mm2 of the piece nearest the axis, and of the largest other one 0.5 to 2.2 mm from it."""
+    """Return the area (mm2) of the piece nearest the axis, and of the largest other 0.5 to 2.2 mm from it."""
     pieces, n = ndimage.label(section, np.ones((3, 3)))
     if n == 0:
         return 0.0, 0.0

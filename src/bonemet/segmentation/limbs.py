@@ -1,7 +1,7 @@
 """The default segmentation: every bone of the hind limbs, at any flexion and height of the legs.
 
-On a coarse copy (about 0.1 mm) bones are filled, shafts found, tibiae recognised by their shape, knees cut, and what
-else touches is parted at its necks. The names are then carried to the voxels of the scan.
+On a coarse copy (about 0.1 mm) bones are filled, shafts found, tibiae recognised by their shape, knees cut,
+and what else touches is parted at its necks. The names are then carried to the voxels of the scan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BRIDGE_MM = (
 )
 DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
 JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
-CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
+CORE_MM = 0.4  # patella, fabellae and menisci are thinner than this radius
 
 
 def segment_limbs(

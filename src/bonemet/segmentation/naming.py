@@ -16,6 +16,7 @@ from bonemet.segmentation.names import Label
 
 SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
 KNEE_MM = 4.5  # around the knee: where such bones lie
+BELOW_JOINT_MM = 1.2
 BESIDE_MM = 2.5  # from the tibia's axis: where its fibula lies
 HOLDER_MM = 10.0
 
@@ -46,7 +47,7 @@ class Scene:
 
     @property
     def middle_x_mm(self) -> float:
-        """Column between the legs, in mm from column 0 of the box; the middle of all bone if one leg is missing."""
+        """Column between the legs, in mm from the box's first; the middle of all bone if a leg is missing."""
         if len(self.tibiae) == 2:
             return float(np.mean([k.point[2] for k in self.knees]))
         columns = np.flatnonzero((self.parts > 0).any(axis=(0, 1)))
@@ -61,14 +62,19 @@ class Scene:
 
 
 def holder_pieces(pieces: NDArray[np.int32], count: int, spacing_mm: Spacing) -> list[int]:
-    """Return the pieces that are holder, bed or table: they reach the field's edge sideways and are wide."""
+    """Return the pieces that are holder, bed or table: wide, and at the field's edge all along it."""
     found = []
     for k, box in enumerate(ndimage.find_objects(pieces, count), start=1):
         if box is None:
             continue
-        edge = any(box[a].start == 0 or box[a].stop == pieces.shape[a] for a in (1, 2))
         wide = max((box[a].stop - box[a].start) * spacing_mm[a] for a in (1, 2))
-        if edge and wide > HOLDER_MM:
+        if wide <= HOLDER_MM:
+            continue
+        rim = np.zeros(len(pieces), bool)
+        for side in (pieces[:, 0], pieces[:, -1], pieces[:, :, 0], pieces[:, :, -1]):
+            rim |= (side == k).any(axis=1)
+        # A foot or a hip may leave the field sideways, but only over a few slices.
+        if rim.mean() > 0.5:
             found.append(k)
     return found
 
@@ -83,7 +89,7 @@ def name_parts(scene: Scene) -> NDArray[np.uint8]:
     voxel = float(np.prod(scene.spacing_mm))
     sizes = np.bincount(scene.parts.reshape(-1), minlength=count + 1)
     loose = range(2 * len(scene.tibiae) + 1, count + 1)
-    centres = ndimage.center_of_mass(scene.parts > 0, scene.parts, list(loose)) if len(loose) else []
+    centres = ndimage.center_of_mass(scene.parts > 0, scene.parts, list(loose)) if loose else []
     for k, centre in zip(loose, centres, strict=True):
         if sizes[k]:
             point = np.asarray(centre) * np.asarray(scene.spacing_mm)
@@ -104,7 +110,7 @@ def _name(scene: Scene, point: Point, volume_mm3: float, sides: NDArray[np.float
     """Name a loose part by its centre, its volume and the share of it on either side of the knees."""
     for leg, (tibia, knee) in enumerate(zip(scene.tibiae, scene.knees, strict=True)):
         tibia_label, femur_label = scene.leg_labels(leg)
-        if _beside(tibia, point):
+        if _beside(tibia, knee, point):
             return tibia_label
         near = float(np.linalg.norm(point - knee.point)) < KNEE_MM
         if near and volume_mm3 < SESAMOID_MM3:
@@ -114,12 +120,16 @@ def _name(scene: Scene, point: Point, volume_mm3: float, sides: NDArray[np.float
     return _trunk_or_foot(scene, point)
 
 
-def _beside(tibia: Tibia, point: Point) -> bool:
-    """Tell whether a point lies beside the shaft, where there is nothing but the tibia's own fibula."""
+def _beside(tibia: Tibia, knee: Knee, point: Point) -> bool:
+    """Tell whether a point lies in or beside the tibia, where there is nothing but its own fibula.
+
+    Patella, fabellae and menisci lie at the joint or beyond it, at any flexion.
+    """
     offset = point - tibia.knee_end
     along = float(offset @ tibia.axis)
     aside = float(np.linalg.norm(offset - along * tibia.axis))
-    return -tibia.shaft.length_mm - 0.5 < along < 1.5 and aside < BESIDE_MM
+    joint = float((knee.point - tibia.knee_end) @ tibia.axis)
+    return -tibia.shaft.length_mm - 0.5 < along < max(joint - BELOW_JOINT_MM, 1.5) and aside < BESIDE_MM
 
 
 def _trunk_or_foot(scene: Scene, point: Point) -> Label:

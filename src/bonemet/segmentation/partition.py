@@ -1,7 +1,7 @@
 """Parting bones that touch: regions around the thickest places, merged unless a neck lies between.
 
-Within one bone the passage between two thick places is about as wide as the thinner of them, or the bone has a
-known shaft; between two bones that touch it is a narrow neck.
+Within one bone the passage between two thick places is about as wide as the thinner of them, or the bone
+has a known shaft; between two bones that touch it is a narrow neck.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def part(closed: Mask, seeds: Mapping[int, NDArray[Any]], inside: NDArray[np.flo
     smooth = np.asarray(ndimage.gaussian_filter(inside, 0.8, mode="nearest"))
     peaks = (ndimage.maximum_filter(smooth, 3, mode="nearest") == smooth) & closed
     markers, count = ndimage.label(peaks, np.ones((3, 3, 3)))
-    regions = watershed(-smooth, markers.astype(np.int32), mask=closed).astype(np.int32)
+    regions = np.asarray(watershed(-smooth, markers.astype(np.int32), mask=closed)).astype(np.int32)  # type: ignore[no-untyped-call]
     known = _identities(regions, count, seeds)
     height = np.asarray(ndimage.maximum(smooth, regions, np.arange(count + 1)), dtype=np.float64)
     root = _merge(regions, smooth, height, known)

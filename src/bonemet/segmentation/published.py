@@ -1,12 +1,14 @@
 """The published segmentation, kept as it was described (BoneMet supplement, section A).
 
-Bone is "above 75 of 255"; the limbs are told apart by intensity moments of their positions; tibia and femur are
-split at the slice of the limb where the cross-section is smallest. It breaks on bent knees, touching bones and legs
-at different heights: :func:`bonemet.segmentation.limbs.segment_limbs` is the default for that reason.
+Bone is "above 75 of 255"; the limbs are told apart by intensity moments of their positions; tibia and femur
+are split at the slice of the limb where the cross-section is smallest. It breaks on bent knees, touching
+bones and legs at different heights: :func:`bonemet.segmentation.limbs.segment_limbs` is the default for
+that reason.
 
-What the description leaves open is decided here: moments are those of the columns (x), the spine lies within half
-a standard deviation of the mean column, the outer tenth of a limb's slices does not count for the smallest
-cross-section (there a limb leaves the field or tapers off), and the tibia is the longer of the two parts.
+What the description leaves open is decided here: moments are those of the columns (x), the spine lies
+within half a standard deviation of the mean column, the outer tenth of a limb's slices does not count for
+the smallest cross-section (there a limb leaves the field or tapers off), and the tibia is the longer of the
+two parts.
 """
 
 from __future__ import annotations

@@ -54,8 +54,9 @@ class Shaft:
 def find_shafts(filled: Mask, spacing_mm: Spacing) -> list[Shaft]:
     """Return the shafts in a mask of filled bones (spacing near 0.1 mm), longest first."""
     step = tuple(max(1, round(GRID_MM / s)) for s in spacing_mm)
+    z, y, x = (s * f for s, f in zip(spacing_mm, step, strict=True))
+    grid_mm = (z, y, x)
     coarse = _thin_out(filled, step)
-    grid_mm = tuple(s * f for s, f in zip(spacing_mm, step, strict=True))
     pieces, _ = large_pieces(coarse, 1.0, float(np.prod(grid_mm)))
     points = np.argwhere(pieces > 0).astype(np.int32)
     if not len(points):

@@ -137,7 +137,7 @@ def _bins(
 
 
 def _middle_of_best(score: NDArray[np.float64]) -> int:
-    """Return the middle of the first run of best scores: empty bins leave a plateau, and its edges are biased."""
+    """Return the middle of the first run of best scores: between two peaks all empty bins score alike."""
     best = np.flatnonzero(score >= score.max() * (1 - 1e-12))
     run = best[: int(np.argmax(np.diff(best, append=best[-1] + 2) > 1)) + 1]
     return int(run[len(run) // 2])
@@ -159,7 +159,8 @@ def _peak(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[flo
 def bone_threshold(grey: NDArray[Any]) -> float:
     """Return the threshold of bone in a reconstruction (z, y, x) by :func:`otsu_bone`.
 
-    8-bit values are counted one by one, others in 512 bins between the 0.05 and 99.95 percentiles of a sample.
+    8-bit values are counted one by one, others in 512 bins between the 0.05 and 99.95 percentiles of a
+    sample.
 
     Raises
     ------

@@ -14,12 +14,14 @@ from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import InputError
 from bonemet.core.grid import Grid
 from bonemet.core.ids import ScanKey
+from bonemet.core.view import View, both
 from bonemet.core.volume import Volume
 from bonemet.io import stacks
 from bonemet.io.volumes import open_volume
 from bonemet.roi.composite import Change, Guard, count_change, guarded_change
 from bonemet.roi.composite import composite as compose
 from bonemet.segmentation.threshold import otsu
+from bonemet.stages._seen import Seen
 from bonemet.stages.outcome import Outcome, Product, produce
 
 _LEAST_SHARED = 0.5  # two scans of one tibia share more than this part of the smaller one's bone
@@ -59,6 +61,8 @@ def composite(
     Outcome
         ``unchanged_mm3``, ``formed_mm3``, ``resorbed_mm3``, ``net_mm3``: counted in the composite as it is;
         ``guarded``: the same with noise guarded against, by the settings in ``guard``; ``threshold``.
+        ``outside_view_mm3``: bone that one of the scans did not see, which is neither lost nor formed
+        (only where it is known what they saw).
 
     Raises
     ------
@@ -75,6 +79,10 @@ def composite(
         bar = choose_threshold(before, context) if threshold is None else float(threshold)
         bars, warnings = _followup_threshold(bar, before.quantity, after.quantity)
         name, digits = _name(before, after)
+        view = both(before.view, after.view)
+        hidden = 0
+        if view is not None:
+            before, after, hidden = _only_seen(before, after, view, bars, context)
         prefix = f"{name} " if digits == 4 else name
         change = _write(partial, prefix, digits, (before, after), bars, context)
         warnings += _doubts(change, bars[0], paths)
@@ -89,9 +97,21 @@ def composite(
             "threshold_source": "Otsu" if threshold is None else "given",
             "followup_threshold": bars[1],
         }
-        return Product(results, name, before.grid, Quantity(Kind.LABELS), warnings)
+        if view is not None:
+            results["outside_view_mm3"] = hidden * voxel
+        return Product(results, name, before.grid, Quantity(Kind.LABELS), warnings, view=view)
 
     return produce(Path(out), "composite", parameters, paths, work, overwrite=overwrite)
+
+
+def _only_seen(
+    before: Volume, after: Volume, view: View, bars: tuple[float, float], context: Context
+) -> tuple[Volume, Volume, int]:
+    """Blank what either scan did not see, so that it is no change; return the bone voxels blanked."""
+    pairs = list(zip((Seen(before, view), Seen(after, view)), bars, strict=True))
+    depth = range(before.grid.shape[0])
+    hidden = sum(context.map(lambda z: max(seen.hidden(z, bar) for seen, bar in pairs), depth))
+    return before.with_data(pairs[0][0]), after.with_data(pairs[1][0]), hidden
 
 
 def choose_threshold(volume: Volume, context: Context = SILENT) -> float:

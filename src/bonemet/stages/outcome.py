@@ -15,6 +15,7 @@ from bonemet._version import __version__
 from bonemet.core.calibration import Quantity
 from bonemet.core.grid import Grid
 from bonemet.core.step import Step
+from bonemet.core.view import View
 from bonemet.io import output, sidecar
 
 
@@ -73,6 +74,8 @@ class Product:
         What a person should know: one sentence each.
     beside
         Files written next to the output folder.
+    view
+        What the scan saw, in the space of the folder's stack.
     """
 
     results: dict[str, Any]
@@ -81,6 +84,7 @@ class Product:
     quantity: Quantity | None = None
     warnings: Sequence[str] = ()
     beside: Sequence[Path] = ()
+    view: View | None = None
 
 
 def peak_memory_mb() -> float:
@@ -152,6 +156,7 @@ def produce(
                 name=product.name,
                 grid=None if product.grid is None else sidecar.grid_model(product.grid),
                 quantity=None if product.quantity is None else sidecar.quantity_model(product.quantity),
+                view=sidecar.view_model(product.view),
                 steps=[*steps, sidecar.step_model(step)],
                 results=product.results,
                 warnings=list(product.warnings),

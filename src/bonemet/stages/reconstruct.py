@@ -18,6 +18,7 @@ from bonemet.core.scan import ConeGeometry, Scan
 from bonemet.io import scans, skyscan, stacks
 from bonemet.recon import center, correct, fdk, rings, weights
 from bonemet.recon.projections import Projections, SlabPlan, plan_slabs
+from bonemet.recon.view import field_of_view
 from bonemet.stages.outcome import Outcome, Product, produce
 
 Format = Literal["png", "tiff", "float"]
@@ -228,7 +229,8 @@ class _Job:
         }
         entries = _rec_entries(scan, geometry, grid, first, settings) | _result_entries(settings)
         skyscan.write_rec_log(partial / f"{scan.name}_rec.log", self.log, entries)
-        return Product(results, scan.name, grid, quantity, self.warnings)
+        view = field_of_view(geometry, grid)
+        return Product(results, scan.name, grid, quantity, self.warnings, view=view)
 
     def _white(self) -> correct.White:
         """Find the open beam, and say what is wrong with the images."""

@@ -272,7 +272,8 @@ def _write(
     warnings = [*results["reasons"], *results.get("notes", [])]
     if results["review"]:
         warnings.insert(0, f"{name} was registered, but a person should look at it.")
-    return Product(results, name, grid, moving.quantity, warnings, [beside])
+    view = None if moving.view is None else moving.view.seen_through(transform)
+    return Product(results, name, grid, moving.quantity, warnings, [beside], view)
 
 
 def _format(dtype: np.dtype[Any]) -> stacks.Format:

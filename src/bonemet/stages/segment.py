@@ -156,6 +156,7 @@ def write_bone(
             name=volume.name,
             grid=sidecar.grid_model(volume.grid),
             quantity=sidecar.quantity_model(volume.quantity),
+            view=sidecar.view_model(volume.view),
             steps=[sidecar.step_model(s) for s in steps],
             warnings=list(warnings),
         ),
@@ -232,7 +233,7 @@ def _cut_out(volume: Volume, labels: NDArray[np.uint8], bone: BoneFound, title: 
     grey = np.asarray(piece.data[:])
     inside = labels[box] == bone.label
     data = np.where(inside, grey, np.zeros(1, grey.dtype))
-    return Volume(data, piece.grid, volume.quantity, title)
+    return Volume(data, piece.grid, volume.quantity, title, view=volume.view)
 
 
 def _warnings(found: LimbSegmentation) -> list[str]:
