@@ -42,6 +42,30 @@ def test_dead_pixels_lie_between_their_neighbours(dead):
     assert found == pytest.approx(np.interp(np.arange(12), live, rising[live]), abs=1e-4)
 
 
+def test_stuck_pixels_are_told_from_a_beam_too_bright():
+    rng = np.random.default_rng(3)
+    images = rng.integers(20000, 65535, (5, 24, 40)).astype(np.uint16)
+    images[:, :, 30:] = 65535  # air, exposed too long
+    images[2, 5, 6] = 65535  # full once
+    images[:, 9, 12] = 65535
+    images[:, 3:20, 20] = 65535  # a line of the camera
+    expected = np.zeros((24, 40), bool)
+    expected[9, 12] = True
+    expected[3:20, 20] = True
+    assert np.array_equal(correct.stuck_pixels(list(images)), expected)
+
+
+def test_stuck_pixels_lie_between_their_neighbours():
+    rising = np.linspace(0.2, 1.4, 12)
+    counts = np.rint(60000 * np.exp(-rising)).astype(np.uint16)[None, None]
+    stuck = np.zeros((1, 12), bool)
+    stuck[0, [0, 5, 6]] = True
+    counts[..., stuck[0]] = 65535
+    found = correct.line_integrals(counts, 60000.0, stuck=stuck)[0, 0]
+    assert found[1:] == pytest.approx(rising[1:], abs=1e-4)
+    assert found[0] == pytest.approx(rising[1], abs=1e-4)
+
+
 def test_dead_rows_and_dead_beam():
     counts = np.full((1, 3, 4), 1000, np.uint16)
     counts[0, 1] = 0

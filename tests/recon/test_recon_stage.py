@@ -97,6 +97,8 @@ def test_sidecar_keeps_a_range_in_its_place_and_the_log_reads_back(scan, geo, tm
     assert log.number("Cone-beam Angle Horiz.(deg)") == pytest.approx(25.888290, abs=1e-4)
     assert log.number("Object to Source (mm)") == pytest.approx(geo.sod_mm, abs=1e-5)
     assert log.slice_prefix == "mouse_rec"
+    assert skyscan.geometry_from_log(log).axis_offset_px == pytest.approx(OFFSET, abs=1e-6)
+    assert not any("postalignment" in note for note in skyscan.geometry_notes(log))
 
 
 def test_a_range_threads_and_memory_change_no_byte(scan, floats, tmp_path, monkeypatch):
@@ -143,6 +145,31 @@ def test_wrong_sense_in_the_log_is_said_and_mended(geo, floats, tmp_path):
     assert any("turn the other way" in w for w in outcome.warnings)
     image = np.asarray(stacks.open_stack(tmp_path / "out")[0])
     assert np.abs(image - floats[1][17]).mean() < 0.003
+
+
+def test_wrong_sense_is_mended_where_the_axis_is_given(geo, floats, tmp_path):
+    folder = tmp_path / "scan"
+    write_scan(folder, geo, photons=2e5, **{"Rotation Direction": "CW"})
+    outcome = reconstruct(folder, tmp_path / "out", format="float", slices="8:12", axis_offset=OFFSET)
+    found = np.asarray(stacks.open_stack(tmp_path / "out")[:])
+    assert (outcome.results["turn"], outcome.results["axis_source"]) == (1, "given")
+    assert any("the other way" in w for w in outcome.warnings)
+    assert np.abs(found - floats[1][8:12]).max() < 0.02
+
+
+def test_stuck_pixels_leave_no_rings(geo, floats, tmp_path):
+    images = intensities(project(geo), 40000.0, 2e5).astype(np.uint16)
+    rng = np.random.default_rng(4)
+    for value in (0, 65535):
+        for _ in range(20):
+            images[:, rng.integers(geo.rows), rng.integers(geo.columns)] = value
+    folder = tmp_path / "scan"
+    write_scan(folder, geo, images=images)
+    outcome = reconstruct(folder, tmp_path / "out", format="float")
+    found = np.asarray(stacks.open_stack(tmp_path / "out")[:])
+    assert 15 <= outcome.results["stuck_pixels"] <= 20
+    assert outcome.warnings == []
+    assert np.abs(found - floats[1]).max() < 0.05  # left in, they make rings of more than 0.5 1/mm
 
 
 def test_warnings_about_the_data(geo, tmp_path):

@@ -34,6 +34,8 @@ def test_measures_are_joined_and_nothing_is_lost(tmp_path):
     table.write(path, joined)
     again = table.join(table.read(path), measured)
     pd.testing.assert_frame_equal(again, joined)
+    assert table.same(table.read(path), joined)
+    assert not table.same(table.read(path), joined.assign(Cage="B"))
 
 
 def test_every_published_column_is_recognised_by_its_own_header():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import typer
@@ -23,10 +22,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from bonemet.cli.entry import STOPPED
 from bonemet.core.context import Tick
 from bonemet.core.errors import BonemetError
 from bonemet.engine.context import ThreadContext
-from bonemet.stages.outcome import Outcome
+from bonemet.stages.outcome import Outcome, peak_memory_mb
 
 ERROR_EXIT = 2
 BUG_EXIT = 1
@@ -68,10 +68,6 @@ class ConsoleContext(ThreadContext):
         bars.update(task, completed=total)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def execute(
     work: Callable[[ConsoleContext], Outcome],
     *,
@@ -88,13 +84,13 @@ def execute(
     typer.Exit
         With code 2 for bad input or an interrupt, 1 for a fault of bonemet itself.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    start = time.perf_counter()
     try:
         outcome = work(ConsoleContext(workers, memory_gb, quiet=not sys.stderr.isatty()))
     except BonemetError as error:
         code, text = ERROR_EXIT, str(error)
     except KeyboardInterrupt:
-        code, text = ERROR_EXIT, "Stopped as asked; no unfinished output was left, run again to go on."
+        code, text = ERROR_EXIT, STOPPED
     except MemoryError:
         code, text = ERROR_EXIT, "Memory ran out; lower --memory-gb or --workers, or close other programs."
     except OSError as error:
@@ -108,10 +104,17 @@ def execute(
         return
     if debug:
         traceback.print_exc()
+    raise typer.Exit(refuse(text, as_json, code, time.perf_counter() - start))
+
+
+def refuse(text: str, as_json: bool, code: int = ERROR_EXIT, seconds: float = 0.0) -> int:
+    """Print an error in one line, as JSON too where asked for, and return the exit code."""
+    line = " ".join(text.split())
     if as_json:
-        print_json({"error": text, "outputs": [], "warnings": []})
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]Error:[/red] {_plain(text)}")
-    raise typer.Exit(code)
+        head = Outcome([], seconds, peak_memory_mb()).as_dict()
+        print_json({"error": line} | head)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]Error:[/red] {_plain(line)}")
+    return code
 
 
 def _plain(text: str) -> str:

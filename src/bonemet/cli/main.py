@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from bonemet._version import __version__
+from bonemet.cli.commands import Commands
 from bonemet.cli.console import execute
 from bonemet.core.errors import SettingsError
 
 app = typer.Typer(
     name="bonemet",
+    cls=Commands,
     help="From raw micro-CT scans of mouse hind limbs to aligned and measured bones.",
     no_args_is_help=True,
     add_completion=False,

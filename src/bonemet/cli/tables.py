@@ -9,24 +9,47 @@ from rich.table import Table
 
 from bonemet.stages.outcome import Outcome
 
+WIDTH = 100
+
 
 def show_demo(console: Console, outcome: Outcome) -> None:
-    """Print planted against measured values."""
-    table = Table(title="Planted and measured", title_justify="left")
-    for heading in ("", "what", "planted", "measured", "difference", "goal", ""):
-        table.add_column(heading, justify="left" if heading in {"", "what"} else "right")
-    for row in outcome.results["comparison"]:
+    """Print planted against measured values; the bones of a scan in one line, by the lowest."""
+    table = Table(title="Planted and measured", title_justify="left", box=None, width=WIDTH, pad_edge=False)
+    for heading, justify in (
+        ("", "left"),
+        ("planted", "right"),
+        ("measured", "right"),
+        ("goal", "left"),
+        ("", "left"),
+    ):
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in _lines(outcome.results["comparison"]):
+        unit = f" ({row['unit']})" if row["unit"] else ""
         table.add_row(
-            row["subject"],
-            f"{row['name']} ({row['unit']})" if row["unit"] else row["name"],
+            f"{row['subject']}, {row['name']}{unit}",
             _number(row["planted"]),
             _number(row["measured"]),
-            row["difference"],
             row["goal"],
-            "[green]holds[/green]" if row["holds"] else "[red]fails[/red]",
+            "[green]holds[/green]" if row["holds"] else "[red]FAILS[/red]",
         )
+    console.width = max(console.width, WIDTH)
     console.print(table)
     console.print(f"Report: {outcome.results['report']}")
+
+
+def _lines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows to show: of the bones of one scan only the lowest Dice."""
+    lowest: dict[str, dict[str, Any]] = {}
+    others = []
+    for row in rows:
+        if not row["name"].startswith("Dice"):
+            others.append(row)
+            continue
+        scan = " ".join(row["subject"].split()[:3])
+        shown = row | {"subject": scan, "name": "lowest Dice of four long bones"}
+        if scan not in lowest or row["measured"] < lowest[scan]["measured"]:
+            lowest[scan] = shown
+    return [*lowest.values(), *others]
 
 
 def show_run(console: Console, outcome: Outcome) -> None:

@@ -37,6 +37,11 @@ def run_log_path(study: Path) -> Path:
     return study / DERIVED / "run-log.json"
 
 
+def comparison_path(study: Path) -> Path:
+    """Return the file that holds planted beside measured values of a simulated study."""
+    return study / DERIVED / "comparison.json"
+
+
 def report_path(study: Path) -> Path:
     """Return the study's report page."""
     return study / REPORT

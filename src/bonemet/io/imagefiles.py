@@ -19,7 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from bonemet.core.calibration import Kind, Quantity
-from bonemet.core.errors import InputError, SettingsError
+from bonemet.core.errors import InputError, OutputWriteError, SettingsError
 from bonemet.core.grid import Grid, Triple
 from bonemet.core.volume import SlicedArray, Volume
 from bonemet.io import slicefiles
@@ -201,10 +201,7 @@ def open_image(path: Path) -> tuple[SlicedArray, Grid, bool, Quantity | None]:
         if len(sizes) == 4 and sizes[3] != 1:
             raise InputError(f"{path} holds {sizes[3]} volumes; give a file with one.")
         size = int(np.prod(sizes)) * dtype.itemsize
-        if path.name.lower().endswith(".gz"):
-            _refuse_cut_gzip(path, size)
-        elif path.name.lower().endswith(".nii") and path.stat().st_size < size + 348:
-            raise EOFError("ITK would fill what is missing with zeros.")
+        _refuse_cut(path, size)
     axes = len(sizes)
     direction = np.asarray(reader.GetDirection()).reshape(axes, axes)[:3, :3]
     factor = _unit_factor(path)
@@ -215,6 +212,24 @@ def open_image(path: Path) -> tuple[SlicedArray, Grid, bool, Quantity | None]:
     said = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     known = (sx, sy, sz) != (1.0, 1.0, 1.0) or _unit_said(path, said)
     return LateArray(path, grid.shape, dtype), grid, known, _quantity(said)
+
+
+def _refuse_cut(path: Path, size: int) -> None:
+    """Refuse a file that lacks its end, which ITK would fill with zeros or tell in lines of its own."""
+    if path.name.lower().endswith(".gz"):
+        _refuse_cut_gzip(path, size)
+    elif path.stat().st_size < _least_size(path, size):
+        raise EOFError("The file ends too soon.")
+
+
+def _least_size(path: Path, size: int) -> int:
+    """Return the bytes that an uncompressed file of one piece has at least, 0 for other files."""
+    if path.name.lower().endswith(".nii"):
+        return size + 348
+    if path.name.lower().endswith(".mha"):
+        packed = re.search(r"^CompressedData\s*=\s*True", _text_header(path), re.MULTILINE | re.IGNORECASE)
+        return 0 if packed else size
+    return 0
 
 
 def _refuse_cut_gzip(path: Path, size: int) -> None:
@@ -305,4 +320,10 @@ def write(path: Path, volume: Volume) -> None:
         image.SetMetaData("ITK_FileNotes", _TAG + tag)  # becomes the header's descrip
     else:
         image.SetMetaData(_TAG, tag)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+        _refuse_cut(path, data.nbytes)  # ITK does not notice that the disk is full while it deflates NIfTI
+    except _FAILURES as error:
+        raise OutputWriteError(
+            f"{path} could not be written whole; check the disk's space and permissions, and run again."
+        ) from error

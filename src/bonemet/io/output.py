@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def partial_path(out: Path) -> Path:
     """Return the folder in which unfinished work on ``out`` lives."""
-    return out.with_name(out.name + ".partial")
+    place = out.resolve() if out.name in ("", "..") else out  # "." has no name to add to
+    return place.with_name(place.name + ".partial")
 
 
 def fingerprint(
@@ -70,15 +71,43 @@ def refuse_foreign(out: Path, overwrite: bool) -> None:
     Raises
     ------
     OutputExistsError
-        If ``out`` is a file, or a folder that is not empty and may not be overwritten.
+        If ``out`` is a file, or a folder that is not empty and may not be overwritten, or the folder
+        that this process stands in, or one around it.
     """
-    if out.is_file():
-        raise OutputExistsError(f"{out} is a file, and the output must be a folder; choose another name.")
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise OutputExistsError(
+            f"{out} is the current folder or one around it; give the name of a folder to make."
+        )
+    for place in (out, *out.parents):
+        if place.is_symlink() and place == out:
+            raise OutputExistsError(f"{out} is a link, and the output must be a folder; choose another name.")
+        if place.exists() and not place.is_dir():
+            raise OutputExistsError(
+                f"{place} is a file, and the output must be a folder; choose another name."
+            )
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputExistsError(
             f"{out} already holds something else; "
             "choose another output folder, or pass --overwrite to replace it."
         )
+
+
+def refuse_inputs(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse an output folder that is an input or holds one, since it would be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If an input lies at ``out`` or within it, or ``out`` is the root of a disk.
+    """
+    if not out.resolve().name:
+        raise OutputExistsError(f"{out} is the root of a disk; give the name of a folder to make.")
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise OutputExistsError(
+                f"{out} is or holds the input {path}, which the output would replace; "
+                "choose another output folder."
+            )
 
 
 @contextmanager
@@ -109,17 +138,34 @@ def whole_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     refuse_foreign(out, overwrite)
     partial = partial_path(out)
+    new_parents = [p for p in out.parents if not p.exists()]
     with disk_errors(out):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
             yield partial
-            if out.is_dir():
-                shutil.rmtree(out)
-            partial.rename(out)
+            _replace(partial, out)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
+            for parent in new_parents:
+                with suppress(OSError):  # not there, or no longer empty
+                    parent.rmdir()
             raise
+
+
+def _replace(partial: Path, out: Path) -> None:
+    """Put a complete folder in the place of another, which goes only when the new one stands."""
+    old = out.with_name(out.name + ".partial.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.is_dir():
+        out.rename(old)
+    try:
+        partial.rename(out)
+    except BaseException:
+        if old.is_dir():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

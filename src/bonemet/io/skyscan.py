@@ -7,6 +7,7 @@ one table, ``ALIASES``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ class SkyScanLog:
     def find_number(self, key: str, section: str | None = None) -> float | None:
         """Return the first number of an entry, or None where there is none."""
         match = _NUMBER.search(self.text(key, section) or "")
-        return None if match is None else float(match[0].replace(",", "."))
+        found = math.inf if match is None else float(match[0].replace(",", "."))
+        return found if math.isfinite(found) else None
 
     def number(self, key: str, section: str | None = None) -> float:
         """Return the first number of an entry.
@@ -236,6 +238,12 @@ def _agreed(log: SkyScanLog, key: str, found: int | None) -> int:
     return int(said)
 
 
+def _own_axis_offset(log: SkyScanLog) -> float | None:
+    """Return the axis offset in a log that bonemet wrote; None in others', whose sign is not known."""
+    ours = log.text("Reconstruction Program", "Reconstruction") == "bonemet"
+    return log.find_number("Postalignment", "Reconstruction") if ours else None
+
+
 def geometry_from_log(
     log: SkyScanLog,
     rows: int | None = None,
@@ -246,7 +254,8 @@ def geometry_from_log(
     """Return the geometry of the scan that a log describes.
 
     View i stands at i times the rotation step. The axis is taken to lie in the middle of the
-    columns: what NRecon calls postalignment has no sign that logs explain, see :func:`geometry_notes`.
+    columns, but in bonemet's own ``_rec.log``: what NRecon calls postalignment has no sign that logs explain,
+    see :func:`geometry_notes`.
 
     Parameters
     ----------
@@ -276,13 +285,20 @@ def geometry_from_log(
     height = _agreed(log, "Number Of Rows", rows)
     line = log.find_number("Optical Axis (line)", "Acquisition")
     direction = (log.text("Rotation Direction", "Acquisition") or "CC").strip().upper()
+    sod, sdd = (log.number(f"{what} to Source (mm)", "Acquisition") for what in ("Object", "Camera"))
+    if not 0 < sod < sdd:
+        raise InputError(
+            f"{log.path} puts the object at {sod} mm and the camera at {sdd} mm from the source, "
+            "which cannot be; correct the log."
+        )
     return ConeGeometry(
         rows=height,
         columns=_agreed(log, "Number Of Columns", columns),
         pixel_mm=pixel_mm(log),
-        sod_mm=log.number("Object to Source (mm)", "Acquisition"),
-        sdd_mm=log.number("Camera to Source (mm)", "Acquisition"),
+        sod_mm=sod,
+        sdd_mm=sdd,
         angles_deg=np.arange(files, dtype=np.float64) * np.float64(step),
+        axis_offset_px=_own_axis_offset(log) or 0.0,
         optical_axis_row=(height - 1) / 2 if line is None else axis_row(line, height, line_from),
         turn=TURN.get(direction[:2], 1),
     )
@@ -296,7 +312,7 @@ def geometry_notes(log: SkyScanLog) -> tuple[str, ...]:
     else:
         notes.append(f"Optical Axis (line) is taken as counted from the {LINE_FROM}; logs do not say.")
     shift = log.find_number("Postalignment", "Reconstruction")
-    if shift:
+    if shift and _own_axis_offset(log) is None:
         notes.append(
             f"NRecon used a postalignment of {shift:g} pixels; its sign is not known, and it is not used."
         )

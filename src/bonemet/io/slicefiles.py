@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -224,8 +225,9 @@ def write(path: Path, image: NDArray[Any]) -> None:
         Image.fromarray(np.ascontiguousarray(data)).save(path, "PNG", compress_level=1)
         return
     flat = data.dtype == np.float32  # noise in float deflates badly, and reading it slowly costs more
+    encoded = io.BytesIO()  # tifffile's own short write on a full disk would not say what it was
     tifffile.imwrite(
-        path,
+        encoded,
         np.ascontiguousarray(data),
         photometric="minisblack",
         compression=None if flat else "zlib",
@@ -235,3 +237,4 @@ def write(path: Path, image: NDArray[Any]) -> None:
         datetime=None,
         byteorder="<",
     )
+    path.write_bytes(encoded.getbuffer())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bonemet.core.errors import InputError
 from bonemet.kernels.jit import kernel
 
 BORDER = 0.02  # share of the columns, at each side, that are looked at for air
 BLOCK = 8  # rows averaged before the brightest are taken, so that noise does not pass for brightness
+DEFECT = 5  # pixels; in a square of this side a defect of the camera fills less than half
 TOLERANCE = 0.02  # by how much white and air may differ before it is said
 
 
@@ -90,16 +92,32 @@ def find_white(images: Iterable[NDArray[Any]], logged: float | None, source: str
     return White(logged, source, air, notes)
 
 
+def stuck_pixels(images: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return the pixels (rows, columns) that read full in every view, alone or in thin lines.
+
+    A broad area that is full in every view is beam that was exposed too long, and no defect of the camera.
+
+    Parameters
+    ----------
+    images
+        Some views (rows, columns) of unsigned counts, spread over the scan.
+    """
+    full = np.logical_and.reduce([image == np.iinfo(image.dtype).max for image in images])
+    share = ndimage.uniform_filter(full.astype(np.float32), DEFECT, mode="nearest")
+    return np.asarray(full & (share < 0.5))
+
+
 def line_integrals(
     projections: NDArray[Any],
     white: float | NDArray[np.float32],
     dark: NDArray[np.float32] | None = None,
+    stuck: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return -log of the transmission: attenuation times path, without unit.
 
-    A dead pixel (no counts above dark, or no open beam) takes the value between its nearest live
-    neighbours in its row. A row without any live pixel becomes 0. Values below 0, which noise makes in
-    air, stay, so that means stay right.
+    A dead pixel (no counts above dark, no open beam, or known to be stuck) takes the value between its
+    nearest live neighbours in its row. A row without any live pixel becomes 0. Values below 0, which noise
+    makes in air, stay, so that means stay right.
 
     Parameters
     ----------
@@ -109,26 +127,29 @@ def line_integrals(
         Open beam: one intensity, or an image (rows, columns).
     dark
         Image (rows, columns) without beam, where it is still in the counts.
+    stuck
+        Pixels (rows, columns) whose counts mean nothing, see :func:`stuck_pixels`.
     """
     counts = np.asarray(projections)
     images = counts.reshape(-1, *counts.shape[-2:])
     beam = np.broadcast_to(np.asarray(white, np.float32), images.shape[1:])
     base = np.broadcast_to(np.float32(0) if dark is None else np.asarray(dark, np.float32), beam.shape)
+    skip = np.zeros(beam.shape, np.bool_) if stuck is None else np.ascontiguousarray(stuck)
     out = np.empty(images.shape, np.float32)
     for image, rays in zip(images, out, strict=True):
-        _negative_log(image, beam, base, rays)
+        _negative_log(image, beam, base, skip, rays)
     return out.reshape(counts.shape)
 
 
 @kernel
-def _negative_log(counts: Any, white: Any, dark: Any, out: Any) -> None:
+def _negative_log(counts: Any, white: Any, dark: Any, stuck: Any, out: Any) -> None:
     rows, columns = counts.shape
     for j in range(rows):
         last = -1  # the last live column
         for i in range(columns):
             signal = np.float32(counts[j, i]) - dark[j, i]
             beam = white[j, i] - dark[j, i]
-            if not (signal > 0 and beam > 0):
+            if stuck[j, i] or not (signal > 0 and beam > 0):
                 continue
             out[j, i] = np.log(beam) - np.log(signal)
             for gap in range(last + 1, i):

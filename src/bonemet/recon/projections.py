@@ -34,15 +34,25 @@ class Projections:
         See :func:`bonemet.recon.rings.remove_stripes`.
     mapper
         Spreads reading over threads.
+    stuck
+        Pixels (rows, columns) to be replaced, see :func:`bonemet.recon.correct.stuck_pixels`.
     """
 
-    def __init__(self, scan: Scan, white: float, ring_level: int = 0, mapper: Mapper = map) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        white: float,
+        ring_level: int = 0,
+        mapper: Mapper = map,
+        stuck: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._scan = scan
         flats, darks = scan.flats, scan.darks
         size = (scan.geometry.rows, scan.geometry.columns)
         beam = white if flats is None else flats.reshape(-1, *size).mean(axis=0)
         self._white = np.broadcast_to(np.asarray(beam, np.float32), size)
         self._dark = None if darks is None else darks.reshape(-1, *size).mean(axis=0).astype(np.float32)
+        self._stuck = stuck
         self._level = ring_level
         self._mapper = mapper
         self._counts: NDArray[np.generic] | None = None  # as read
@@ -101,7 +111,8 @@ class Projections:
         if counts is None:
             counts = self._image(view)[first:stop]
         dark = None if self._dark is None else self._dark[first:stop]
-        return line_integrals(counts, self._white[first:stop], dark)
+        stuck = None if self._stuck is None else self._stuck[first:stop]
+        return line_integrals(counts, self._white[first:stop], dark, stuck)
 
     def _cached(self, view: int, first: int, stop: int) -> NDArray[np.generic] | None:
         """Return the counts of some rows if they were loaded."""

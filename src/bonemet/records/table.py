@@ -73,6 +73,13 @@ def join(table: pd.DataFrame, measured: Mapping[ScanKey, Mapping[str, Any]]) -> 
     return pd.DataFrame(rows, columns=headers, dtype=object).fillna("")
 
 
+def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Tell whether two records would be written alike."""
+    return list(a.columns) == list(b.columns) and a.astype(str).to_numpy().tolist() == b.astype(
+        str
+    ).to_numpy().tolist()
+
+
 def _matches(row: Mapping[str, Any], key: ScanKey) -> bool:
     week = str(row["Week"]).lower().replace("week", "").strip()
     side = str(row["Side"]).strip().lower()[:1]

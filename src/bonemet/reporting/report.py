@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from bonemet.core.errors import MissingInputError
 from bonemet.core.volume import Volume
 from bonemet.dataset import derived
 from bonemet.io.output import whole_file
+from bonemet.io.sidecar import Sidecar
 from bonemet.io.volumes import open_volume
 from bonemet.reporting import figures
 from bonemet.reporting.gather import ScanView, StudyView, TibiaView, WeekView, gather
@@ -24,6 +27,7 @@ from bonemet.reporting.methods import methods_text, software_versions
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 
 FRONT_STRIDE = 2
+HEAD = 2000  # characters of a page in which its fingerprint stands
 
 
 def report(study: str | Path, *, context: Context = SILENT) -> Outcome:
@@ -46,14 +50,28 @@ def report(study: str | Path, *, context: Context = SILENT) -> Outcome:
         raise MissingInputError(
             f"{root} holds no reconstruction to report on; run 'bonemet run {root}' first."
         )
-    page = render(view, context)
     path = derived.report_path(root)
-    done_before = path.is_file() and path.read_text(encoding="utf-8") == page
+    mark = fingerprint(view)
+    done_before = path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")[:HEAD]
     if not done_before:
+        page = render(view, context)
         with whole_file(path) as partial:
             partial.write_text(page, encoding="utf-8", newline="\n")
     seconds = time.perf_counter() - start
     return Outcome([str(path)], seconds, peak_memory_mb(), [], {}, done_before=done_before)
+
+
+def fingerprint(view: StudyView) -> str:
+    """Return a digest of everything that a page would be made from."""
+    sides: list[Sidecar | None] = [view.bones for view in view.scans]
+    sides += [view.recon_side for view in view.scans]
+    for tibia in view.tibiae:
+        for week in tibia.weeks:
+            sides += [week.registered_side, week.composite_side, week.crop_side]
+    marks = ["" if side is None else side.fingerprint for side in sides]
+    measures = [week.measures for tibia in view.tibiae for week in tibia.weeks]
+    made = json.dumps([__version__, software_versions(), marks, measures, view.times], sort_keys=True)
+    return hashlib.sha256(made.encode()).hexdigest()
 
 
 def render(view: StudyView, context: Context = SILENT) -> str:
@@ -78,6 +96,7 @@ def render(view: StudyView, context: Context = SILENT) -> str:
     return environment.get_template("report.html.j2").render(
         title=view.root.resolve().name,
         version=__version__,
+        fingerprint=fingerprint(view),
         summary=[row for tibia in tibiae for row in tibia["summary"]],
         scans=scans,
         tibiae=tibiae,

@@ -16,7 +16,8 @@ Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 ENCLOSED = (0.7, 0.8)  # share of rays that must meet bone, within the slice and in space, to be inside
-ENCLOSURE_MM = (2.2, 1.5)
+ENCLOSURE_MM = (2.2, 1.5)  # how far the rays go
+REACH_MM = 2.2  # of all that looks around a bone
 HOLE_MM2 = 9.0  # the largest marrow cavity of a slice, in the wide ends of the bones
 PERFORATION_MM = 0.6  # half the widest hole in a cortex that a closing passes over
 CORTEX_MM = 0.3

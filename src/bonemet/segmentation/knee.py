@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from bonemet.segmentation.components import Mask, Spacing, distance_inside
 
 REACH_MM = 11.0  # how far beyond the tibia's shaft the femur is looked for
-BONE_COST, BRIDGE_COST = 1.0, 0.7
+BONE_COST, BRIDGE_COST = 1.0, 1.0
 THICKNESS_MM = (0.35, 1.1)  # radii between which the thickness around counts
 UNITS = 1000.0  # of cost per mm2 in whole numbers
 LEAST_FEMUR_MM3 = 2.0

@@ -32,7 +32,7 @@ BRIDGE_MM = (
 )
 DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
 JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
-CORE_MM = 0.4  # patella, fabellae and menisci are thinner than this radius
+CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
 
 
 def segment_limbs(
@@ -108,7 +108,8 @@ def _coarse_bone(
             "check the threshold, and that this is a reconstruction."
         )
     held = naming.holder_pieces(pieces, n, coarse_mm)
-    box = components.box_of(pieces > 0, 3)
+    # The margin keeps rays and closings that look around a bone from ending at the box instead of the field.
+    box = components.box_of(pieces > 0, int(np.ceil(components.REACH_MM / min(coarse_mm))) + 1)
     pieces = pieces[box]
     corner = (box[0].start, box[1].start, box[2].start)
     holder = np.isin(pieces, held)

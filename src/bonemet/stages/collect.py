@@ -41,7 +41,7 @@ def collect(study: str | Path) -> Outcome:
     for key, folder in layout.find(root, Component.REGIST_CT):
         measured[key] = row_of(root, key, folder)
     after = table.join(before, measured)
-    changed = not path.is_file() or not after.equals(before)
+    changed = not path.is_file() or not table.same(before, after)
     if changed:
         table.write(path, after)
     review = [str(k) for k, row in measured.items() if row["Review"]]

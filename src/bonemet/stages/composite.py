@@ -22,6 +22,7 @@ from bonemet.roi.composite import Change, Guard, count_change, guarded_change
 from bonemet.roi.composite import composite as compose
 from bonemet.segmentation.threshold import otsu
 from bonemet.stages._seen import Seen
+from bonemet.stages.checks import refuse_threshold
 from bonemet.stages.outcome import Outcome, Product, produce
 
 _LEAST_SHARED = 0.5  # two scans of one tibia share more than this part of the smaller one's bone
@@ -69,6 +70,7 @@ def composite(
     InputError
         If the two do not lie on one grid, are of different bones or hold no bone.
     """
+    refuse_threshold(threshold)
     paths = [Path(baseline), Path(followup)]
     guard = Guard()
     parameters = {"threshold": threshold, "voxel_um": voxel_um, "guard": guard.as_dict()}

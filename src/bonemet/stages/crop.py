@@ -22,6 +22,7 @@ from bonemet.roi.contours import Bone, SliceContours, bone_mask
 from bonemet.roi.crop import Region
 from bonemet.roi.fibula import FibulaRemover, FibulaTrack, all_contours, clean_slices, track_fibula
 from bonemet.roi.junction import Junction, bone_extent, find_junction
+from bonemet.stages.checks import refuse_threshold
 from bonemet.stages.composite import choose_threshold
 from bonemet.stages.outcome import Outcome, Product, produce
 
@@ -84,6 +85,7 @@ def crop(
     InputError
         If there is no bone, or neither a junction nor a given slice, or the region lies outside the bone.
     """
+    refuse_threshold(threshold)
     source = Path(composite)
     parameters = {
         "first_slice": first_slice,

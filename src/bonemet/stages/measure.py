@@ -19,6 +19,7 @@ from bonemet.io.volumes import open_volume
 from bonemet.morphometry.measuring import Sample, measure_region
 from bonemet.morphometry.nomenclature import check_definition, choose
 from bonemet.segmentation.threshold import otsu
+from bonemet.stages.checks import refuse_threshold
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 
 _FLOAT_BINS = 4096
@@ -84,8 +85,7 @@ def measure(
     """
     start = time.perf_counter()
     names, chosen = choose(only), check_definition(definition)
-    if threshold is not None and not np.isfinite(threshold):
-        raise SettingsError(f"A threshold is a finite number, not {threshold}.")
+    refuse_threshold(threshold)
     opened = open_volume(Path(volume), voxel_um)
     _check_memory(opened, names, context.memory_gb)
     grey = opened.array()
@@ -116,7 +116,9 @@ def measure(
     }
     if results["voxel_um"] is None:
         results["voxel_um_reason"] = "the voxels are not cubes; see spacing_mm"
-    notes = [*opened.notes, *(n for n in (place, cut.note) if n), *measured.notes]
+    inside = sample.bone if region is None else sample.bone & region
+    empty = None if inside.any() else f"No voxel is bone: none is at or above {cut.value:g}."
+    notes = [*opened.notes, *(n for n in (place, cut.note, empty) if n), *measured.notes]
     return Outcome([], time.perf_counter() - start, peak_memory_mb(), notes, results)
 
 

@@ -130,6 +130,7 @@ def produce(
         Of this run, or of the earlier one that did the same.
     """
     start = time.perf_counter()
+    output.refuse_inputs(out, inputs)
     mark = output.fingerprint(name, __version__, parameters, inputs, out)
     known = output.finished(out, mark)
     if known is not None:

@@ -111,7 +111,8 @@ def reconstruct(
         Results: ``axis_offset_px``, ``axis_source``, ``turn``, ``shape``, ``spacing_mm``, ``slices``,
         ``window``, ``grey_step`` (1/mm per grey), ``attenuation_at_grey_75`` (1/mm, what the published
         bone threshold on 8-bit grey stands for), ``white``, ``white_source``, ``air_level``, ``air``
-        (line integral beside the object, ideally 0), ``saturated_share``, ``projections``.
+        (line integral beside the object, ideally 0), ``stuck_pixels`` (replaced), ``saturated_share``,
+        ``projections``.
     """
     settings = _checked(voxel_um, window, format, axis_offset, slices, filter, ring_level, memory_gb)
     path, target = Path(scan), Path(out)
@@ -160,9 +161,11 @@ def _checked(
         raise SettingsError(f"Slices are written as png, tiff or float, not {format!r}.")
     if filter not in weights.FILTERS:
         raise SettingsError(f"There is no filter {filter!r}; choose one of {', '.join(weights.FILTERS)}.")
-    if voxel_um is not None and not voxel_um > 0:
+    if voxel_um is not None and not (voxel_um > 0 and np.isfinite(voxel_um)):
         raise SettingsError(f"A voxel must have a positive size, not {voxel_um} um.")
-    if window is not None and not (len(window) == 2 and window[1] > window[0]):
+    if axis_offset is not None and not np.isfinite(axis_offset):
+        raise SettingsError(f"An axis offset is a finite number of pixels, not {axis_offset}.")
+    if window is not None and not (len(window) == 2 and np.isfinite(window).all() and window[1] > window[0]):
         raise SettingsError(f"A grey window must rise from its lower to its upper end, not {window}.")
     if not memory_gb > 0:
         raise SettingsError(f"The memory budget must be positive, not {memory_gb} GB.")
@@ -193,8 +196,8 @@ class _Job:
                 f"Slices {first}:{stop} do not lie within the {full.shape[0]} slices of this scan."
             )
         plan = plan_slabs(scan.geometry, full, (first, stop), settings.memory_gb, settings.ring_level > 0)
-        white = self._white()
-        source = Projections(scan, white.value, settings.ring_level, self.context.map)
+        white, stuck = self._beam()
+        source = Projections(scan, white.value, settings.ring_level, self.context.map, stuck)
         if plan.cache:
             with self.context.progress("read projections", len(scan.geometry.angles_deg)) as tick:
                 source.load(*fdk.rows_to_read(scan.geometry, full, first, stop), tick)
@@ -223,6 +226,7 @@ class _Job:
             "white_source": white.source,
             "air_level": white.air,
             "air": float(-np.log(white.air / white.value)),
+            "stuck_pixels": int(np.count_nonzero(stuck)),
             "saturated_share": share,
             "projections": len(geometry.angles_deg),
             "notes": list(scan.notes),
@@ -232,8 +236,8 @@ class _Job:
         view = field_of_view(geometry, grid)
         return Product(results, scan.name, grid, quantity, self.warnings, view=view)
 
-    def _white(self) -> correct.White:
-        """Find the open beam, and say what is wrong with the images."""
+    def _beam(self) -> tuple[correct.White, NDArray[np.bool_]]:
+        """Find the open beam and the camera's stuck pixels, and say what is wrong with the images."""
         views = len(self.scan.geometry.angles_deg)
         chosen = sorted({round(v) for v in np.linspace(0, views - 1, min(SAMPLES, views))})
         images = [np.asarray(self.scan.projections[v]) for v in chosen]
@@ -242,27 +246,30 @@ class _Job:
         white = correct.find_white(images, logged, kind)
         if white.source != "air":
             self.warnings += white.notes
-        full = np.mean([np.mean(i == np.iinfo(i.dtype).max) for i in images])
+        stuck = correct.stuck_pixels(images)
+        full = np.mean([np.mean((i == np.iinfo(i.dtype).max) & ~stuck) for i in images])
         if full > SATURATED:
             self.warnings.append(
                 f"{full:.1%} of the pixels are saturated, so attenuation is wrong there; "
                 "scan again with a shorter exposure."
             )
-        return white
+        return white, stuck
 
     def _geometry(self, source: Projections) -> tuple[ConeGeometry, str]:
         """Return the geometry with the rotation axis to use, and where that was taken from."""
-        geometry = self.scan.geometry
-        axis_source = "given"
-        if self.settings.axis_offset is not None:
-            geometry = replace(geometry, axis_offset_px=float(self.settings.axis_offset))
+        geometry, given = self.scan.geometry, self.settings.axis_offset
+        a, b = center.rows_near_axis(geometry)
+        estimate = center.find_axis_offset(source.sinograms(a, b), geometry)
+        if given is not None:
+            offset, axis_source = float(given), "given"
+        elif estimate.reliable:
+            offset, axis_source = estimate.offset_px, "data"
         else:
-            a, b = center.rows_near_axis(geometry)
-            estimate = center.find_axis_offset(source.sinograms(a, b), geometry)
+            offset, axis_source = geometry.axis_offset_px, "log"
+        if given is None or not estimate.turn_ok:  # a given axis does not tell the sense of rotation
             self.warnings += estimate.notes
-            axis_source = "data" if estimate.reliable else "log"
-            if estimate.reliable:
-                geometry = replace(geometry, axis_offset_px=estimate.offset_px, turn=estimate.turn)
+        turn = estimate.turn if estimate.reliable else geometry.turn
+        geometry = replace(geometry, axis_offset_px=offset, turn=turn)
         note = weights.range_note(geometry)
         if note:
             self.warnings.append(note)

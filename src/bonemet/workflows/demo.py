@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from bonemet.core.context import SILENT, Context
+from bonemet.dataset import derived
+from bonemet.io.output import whole_file
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 from bonemet.stages.simulate import simulate
 from bonemet.workflows.compare import compare
@@ -54,7 +57,7 @@ def demo(
         root, preset=preset, animals=ANIMALS, weeks=WEEKS, seed=seed, overwrite=overwrite, context=context
     )
     done = run(root, context=context)
-    rows = compare(root)
+    rows = _comparison(root, fresh=not (made.done_before and done.done_before))
     results: dict[str, Any] = {
         "report": done.results["report"],
         "comparison": rows,
@@ -70,3 +73,15 @@ def demo(
         results,
         done_before=made.done_before and done.done_before,
     )
+
+
+def _comparison(study: Path, *, fresh: bool) -> list[dict[str, Any]]:
+    """Return planted beside measured values; those of finished work are read from where they were kept."""
+    path = derived.comparison_path(study)
+    if not fresh and path.is_file():
+        kept: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    rows = compare(study)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8", newline="\n")
+    return rows
