@@ -27,6 +27,7 @@ from bonemet.reporting.methods import methods_text, software_versions
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 
 FRONT_STRIDE = 2
+MARGIN = 30  # of the pictures around the legs, in strides
 HEAD = 2000  # characters of a page in which its fingerprint stands
 
 
@@ -133,12 +134,27 @@ def _scan_figure(scan: ScanView) -> bytes:
     labels = np.asarray(open_volume(scan.labels).data[:])
     shown = _slices_to_show(labels)
     stride = FRONT_STRIDE
-    front = np.stack([np.asarray(grey.data[z]).max(axis=0)[::stride] for z in range(0, len(labels), stride)])
-    front_labels = _front_labels(labels[::stride, :, ::stride])
-    slices = [(f"slice {z}", np.asarray(grey.data[z]), labels[z]) for z in shown]
+    rows, columns = _legs_box(labels[::stride, ::stride, ::stride], stride)
+    planes = (np.asarray(grey.data[z])[rows, columns] for z in range(0, len(labels), stride))
+    front = np.stack([plane.max(axis=0)[::stride] for plane in planes])
+    front_labels = _front_labels(labels[::stride, rows, columns][:, :, ::stride])
+    slices = [
+        (f"slice {z}", np.asarray(grey.data[z])[rows, columns], labels[z][rows, columns]) for z in shown
+    ]
     dz, _, dx = grey.grid.spacing_mm
     spacing = grey.grid.spacing_mm
     return figures.scan_overview(front, front_labels, slices, spacing, (dz * stride, dx * stride))
+
+
+def _legs_box(labels: np.ndarray[Any, Any], stride: int) -> tuple[slice, slice]:
+    """Return rows and columns that hold the long bones, with a margin; all where there are none."""
+    legs = (labels >= 2) & (labels <= 5)
+    box = []
+    for axis in (1, 2):
+        at = np.flatnonzero(legs.any(axis=tuple({0, 1, 2} - {axis})))
+        low, high = (at[0], at[-1]) if len(at) else (0, labels.shape[axis])
+        box.append(slice(max(0, (int(low) - MARGIN) * stride), (int(high) + MARGIN) * stride))
+    return box[0], box[1]
 
 
 def _slices_to_show(labels: np.ndarray[Any, Any]) -> list[int]:

@@ -23,6 +23,8 @@ from bonemet.segmentation.naming import Scene
 Penalty = tuple[float, str]
 Triple = tuple[int, int, int]
 
+UNLIKE_MM = 1.2
+
 
 def judge(
     labels: NDArray[np.uint8], scene: Scene, spacing_mm: Spacing, corner: Triple, factors: Triple
@@ -90,6 +92,7 @@ def _penalties(
     if knee.cost > 4.0:
         out.append((0.6, "The knee is ambiguous: tibia and femur are joined by much bone."))
     out += _at_edges(label, box, shape)
+    out += _unlike_lengths(scene, box, shape)
     out += _unlike_other_side(label, voxels)
     return out
 
@@ -104,6 +107,17 @@ def _at_edges(label: Label, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
     if label in (Label.LEFT_FEMUR, Label.RIGHT_FEMUR):
         return [(0.9, "The femur is cut by the field of view.")]
     return [(0.8, "The tibia is cut by the field of view.")]
+
+
+def _unlike_lengths(scene: Scene, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
+    """Doubt a knee where one tibia is longer than the other: its cut may have gone astray."""
+    if len(scene.tibiae) < 2 or box[0][0] == 0 or box[1][0] == shape[0]:
+        return []
+    legs = zip(scene.tibiae, scene.knees, strict=True)
+    first, second = (float((k.point - t.ankle_end) @ t.axis) for t, k in legs)
+    if abs(first - second) < UNLIKE_MM:
+        return []
+    return [(0.65, f"The two knees lie {abs(first - second):.1f} mm apart along their tibiae; one is doubtful.")]
 
 
 def _unlike_other_side(label: Label, voxels: Mapping[int, int]) -> list[Penalty]:

@@ -1,11 +1,10 @@
 """The knee: where a tibia ends and its femur begins, as the cheapest cut between the two.
 
 The cut runs through the graph of bone voxels around the knee, from the tibia's shaft to the far end of what
-lies beyond the joint (Boykov and Jolly 2001, doi:10.1109/ICCV.2001.937505). Bone costs most, and what only
-a small closing bridges costs less, so the cut takes the joint's gap. A growth plate is bridged over its
-whole width, and a joint only where its surfaces meet, so the growth plate costs more. Faces in thin
-surroundings cost more, by the square of the thickness around, so a joint between two knobs is cheaper than
-a shaft or what a lesion left of one.
+lies beyond the joint (Boykov and Jolly 2001, doi:10.1109/ICCV.2001.937505). It is the smallest one: the bones
+are bridged by a small closing first, which joins both sides of a growth plate over its whole width, and those
+of a joint only where its surfaces meet. Faces in thin surroundings cost more, by the square of the thickness
+around, so a joint between two knobs is cheaper than a shaft, or than what a lesion left of one.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from scipy.spatial import cKDTree
 from bonemet.segmentation.components import Mask, Spacing, distance_inside
 
 REACH_MM = 11.0  # how far beyond the tibia's shaft the femur is looked for
-BONE_COST, BRIDGE_COST = 1.0, 1.0
 THICKNESS_MM = (0.35, 1.1)  # radii between which the thickness around counts
 UNITS = 1000.0  # of cost per mm2 in whole numbers
 LEAST_FEMUR_MM3 = 2.0
@@ -51,15 +49,13 @@ class Knee:
     cost: float
 
 
-def cut_knee(filled: Mask, closed: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Knee:
+def cut_knee(closed: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Knee:
     """Part what lies around a knee into tibia and femur.
 
     Parameters
     ----------
-    filled
-        (z, y, x) filled bones, spacing near 0.1 mm.
     closed
-        The same after a small closing that bridges growth plates.
+        (z, y, x) filled bones after a small closing that bridges growth plates, spacing near 0.1 mm.
     near
         (z, y, x) in mm: the end of the tibia's shaft that is at the knee.
     axis
@@ -72,7 +68,7 @@ def cut_knee(filled: Mask, closed: Mask, near: Point, axis: Point, spacing_mm: S
     if not len(voxels):
         return Knee(voxels, voxels, near, 0.0)
     along = (voxels * s - near) @ axis
-    graph = _graph(voxels, filled, s)
+    graph = _graph(voxels, s)
     source = (along < 0.3) & (np.linalg.norm(voxels * s - near, axis=1) < 3.0)
     _, piece = csgraph.connected_components(graph, directed=False)
     own = np.isin(piece, np.unique(piece[source]))
@@ -107,12 +103,11 @@ def _thickness_around(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(around, *THICKNESS_MM), dtype=np.float64)
 
 
-def _graph(voxels: NDArray[np.int64], filled: Mask, s: NDArray[np.float64]) -> sparse.csr_matrix:
+def _graph(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> sparse.csr_matrix:
     """Return the graph of face neighbours with the cost of each face, both ways."""
     low = voxels.min(axis=0)
     number = np.full(voxels.max(axis=0) - low + 2, -1, np.int32)
     number[tuple((voxels - low).T)] = np.arange(len(voxels))
-    solid = filled[tuple(voxels.T)]
     weight = UNITS / _thickness_around(voxels, s) ** 2
     rows, columns, costs = [], [], []
     for axis in range(3):
@@ -122,7 +117,7 @@ def _graph(voxels: NDArray[np.int64], filled: Mask, s: NDArray[np.float64]) -> s
         a = np.flatnonzero(other >= 0)
         b = other[a]
         face = float(np.prod(np.delete(s, axis)))
-        cost = np.where(solid[a] & solid[b], BONE_COST, BRIDGE_COST) * face * np.minimum(weight[a], weight[b])
+        cost = face * np.minimum(weight[a], weight[b])
         rows += [a, b]
         columns += [b, a]
         costs += [cost, cost]

@@ -72,7 +72,7 @@ def segment_limbs(
     shafts = find_shafts(filled, coarse_mm)
     tibiae = find_tibiae(shafts, filled, coarse_mm)
     closed = components.bridged(filled, BRIDGE_MM, coarse_mm)
-    knees = [cut_knee(filled, closed, t.knee_end, t.axis, coarse_mm) for t in tibiae]
+    knees = [cut_knee(closed, t.knee_end, t.axis, coarse_mm) for t in tibiae]
     parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
     scene = naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
     labels = naming.name_parts(scene)
