@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import tifffile
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
@@ -54,8 +56,7 @@ def test_a_stopped_command_leaves_nothing_and_says_one_sentence(tmp_path, number
 def test_a_command_stopped_while_libraries_load_shows_no_traceback(tmp_path, seconds):
     """The interpreter's own first moments are not ours, so the test waits until ``entry`` runs."""
     code = (
-        "import sys; from bonemet.cli.entry import main; "
-        "print('ready', file=sys.stderr, flush=True); main()"
+        "import sys; from bonemet.cli.entry import main; print('ready', file=sys.stderr, flush=True); main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, "simulate", str(tmp_path / "s"), "--preset", "tiny"],
@@ -81,7 +82,12 @@ def test_a_killed_command_can_be_run_again(tmp_path):
     process.kill()
     process.communicate()
     assert not out.exists()
-    again = start("simulate", out, "--preset", "tiny", "--animals", "1", "--weeks", "0")
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    for z in range(5):
+        tifffile.imwrite(slices / f"s_{z:04d}.tif", np.full((9, 9), 40 * z, np.uint8))
+    again = start("composite", slices, slices, out, "--voxel-um", 20, "--threshold", 100)
     _, complained = again.communicate(timeout=120)
     assert again.returncode == 0, complained
-    assert [p.name for p in tmp_path.iterdir()] == ["study"]
+    assert {p.name for p in tmp_path.iterdir()} == {"slices", "study"}
+    assert not (out / "Imagery_Dataset").exists()

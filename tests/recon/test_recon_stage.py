@@ -157,6 +157,15 @@ def test_wrong_sense_is_mended_where_the_axis_is_given(geo, floats, tmp_path):
     assert np.abs(found - floats[1][8:12]).max() < 0.02
 
 
+def test_optical_axis_counted_from_the_other_edge_is_said(tmp_path):
+    geo = geometry(columns=96, rows=64, optical_axis_row=14.0)
+    for line in (49, 14):  # counted from the bottom, and from the top
+        folder = tmp_path / f"line {line}"
+        write_scan(folder, geo, photons=1e5, **{"Optical Axis (line)": line})
+        outcome = reconstruct(folder, tmp_path / f"out {line}")
+        assert any("Optical Axis (line)" in w for w in outcome.warnings) == (line == 14)
+
+
 def test_stuck_pixels_leave_no_rings(geo, floats, tmp_path):
     images = intensities(project(geo), 40000.0, 2e5).astype(np.uint16)
     rng = np.random.default_rng(4)

@@ -79,7 +79,7 @@ def test_the_published_layout_stands(study):
 
 
 def test_the_numbers_are_those_of_the_files(study):
-    root, outcome = study
+    root = study[0]
     row = next(r for r in rows_of(study, "resorbed") if r["planted"] > 0)
     key = ScanKey.parse(row["subject"])
     overlay = sidecar.read(derived.composite_folder(root, ScanKey(key.animal, 0, key.side, "tibia"), key))

@@ -87,24 +87,26 @@ def execute(
     start = time.perf_counter()
     try:
         outcome = work(ConsoleContext(workers, memory_gb, quiet=not sys.stderr.isatty()))
-    except BonemetError as error:
-        code, text = ERROR_EXIT, str(error)
-    except KeyboardInterrupt:
-        code, text = ERROR_EXIT, STOPPED
-    except MemoryError:
-        code, text = ERROR_EXIT, "Memory ran out; lower --memory-gb or --workers, or close other programs."
-    except OSError as error:
-        code, text = ERROR_EXIT, f"The system refused: {error}; check the path, its permissions and the disk."
-    except Exception as error:
-        code = BUG_EXIT
-        cause = f"{type(error).__name__}: {error}"
-        text = f"bonemet failed unexpectedly ({cause}); run again with --debug and report it."
-    else:
         _show(outcome, as_json, show)
-        return
-    if debug:
-        traceback.print_exc()
-    raise typer.Exit(refuse(text, as_json, code, time.perf_counter() - start))
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        code, text = _explain(error)
+        raise typer.Exit(refuse(text, as_json, code, time.perf_counter() - start)) from None
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """Return the exit code and the sentence that an error stands for."""
+    if isinstance(error, BonemetError):
+        return ERROR_EXIT, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return ERROR_EXIT, STOPPED
+    if isinstance(error, MemoryError):
+        return ERROR_EXIT, "Memory ran out; lower --memory-gb or --workers, or close other programs."
+    if isinstance(error, OSError):
+        return ERROR_EXIT, f"The system refused: {error}; check the path, its permissions and the disk."
+    cause = f"{type(error).__name__}: {error}"
+    return BUG_EXIT, f"bonemet failed unexpectedly ({cause}); run again with --debug and report it."
 
 
 def refuse(text: str, as_json: bool, code: int = ERROR_EXIT, seconds: float = 0.0) -> int:

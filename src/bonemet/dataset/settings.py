@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bonemet.core.errors import SettingsError
 
@@ -14,7 +14,7 @@ NAME = "study.toml"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Reconstruction(_Section):
@@ -22,8 +22,15 @@ class Reconstruction(_Section):
 
     voxel_um: float | None = Field(default=None, gt=0)
     window: tuple[float, float] | None = None
-    filter: str = "hamming"
+    filter: Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"] = "hamming"
     ring_level: int = Field(default=0, ge=0, le=20)
+
+    @field_validator("window")
+    @classmethod
+    def _rises(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and not window[1] > window[0]:
+            raise ValueError("a grey window rises from its lower to its upper end")
+        return window
 
 
 class Segmentation(_Section):

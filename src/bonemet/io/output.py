@@ -78,10 +78,10 @@ def refuse_foreign(out: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{out} is the current folder or one around it; give the name of a folder to make."
         )
+    if out.is_symlink():
+        raise OutputExistsError(f"{out} is a link, and the output must be a folder; choose another name.")
     for place in (out, *out.parents):
-        if place.is_symlink() and place == out:
-            raise OutputExistsError(f"{out} is a link, and the output must be a folder; choose another name.")
-        if place.exists() and not place.is_dir():
+        if place.is_file():
             raise OutputExistsError(
                 f"{place} is a file, and the output must be a folder; choose another name."
             )
@@ -157,12 +157,12 @@ def _replace(partial: Path, out: Path) -> None:
     """Put a complete folder in the place of another, which goes only when the new one stands."""
     old = out.with_name(out.name + ".partial.old")
     shutil.rmtree(old, ignore_errors=True)
-    if out.is_dir():
-        out.rename(old)
     try:
+        if out.is_dir():
+            out.rename(old)
         partial.rename(out)
     except BaseException:
-        if old.is_dir():
+        if old.is_dir() and not out.exists():
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

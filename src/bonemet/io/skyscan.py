@@ -288,8 +288,8 @@ def geometry_from_log(
     sod, sdd = (log.number(f"{what} to Source (mm)", "Acquisition") for what in ("Object", "Camera"))
     if not 0 < sod < sdd:
         raise InputError(
-            f"{log.path} puts the object at {sod} mm and the camera at {sdd} mm from the source, "
-            "which cannot be; correct the log."
+            f"{log.path} says that the source is not nearer to the object ({sod} mm) "
+            f"than to the camera ({sdd} mm); correct the log."
         )
     return ConeGeometry(
         rows=height,

@@ -117,7 +117,9 @@ def _unlike_lengths(scene: Scene, box: Box, shape: tuple[int, ...]) -> list[Pena
     first, second = (float((k.point - t.ankle_end) @ t.axis) for t, k in legs)
     if abs(first - second) < UNLIKE_MM:
         return []
-    return [(0.65, f"The two knees lie {abs(first - second):.1f} mm apart along their tibiae; one is doubtful.")]
+    return [
+        (0.65, f"The two knees lie {abs(first - second):.1f} mm apart along their tibiae; one is doubtful.")
+    ]
 
 
 def _unlike_other_side(label: Label, voxels: Mapping[int, int]) -> list[Penalty]:

@@ -149,7 +149,9 @@ def _peak(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[flo
     The spread is taken below the peak, since partial volume and bone fatten it above.
     """
     smooth = ndimage.gaussian_filter1d(counts, max(1.0, len(counts) / 256), mode="constant")
-    top = int(np.argmax(smooth))
+    # At the lower end stands the tail of air, so the peak is a place that rises before it falls.
+    inner = np.flatnonzero((smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:])) + 1
+    top = int(inner[np.argmax(smooth[inner])]) if inner.size else int(np.argmax(smooth))
     below, weight = values[: top + 1] - values[top], counts[: top + 1]
     step = float(np.diff(values).mean()) if len(values) > 1 else 1.0
     deviation = float(np.sqrt((weight * below**2).sum() / max(weight.sum(), 1e-300)))

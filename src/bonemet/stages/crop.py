@@ -101,12 +101,12 @@ def crop(
     def work(partial: Path) -> Product:
         volume = open_volume(source, voxel_um)
         spacing = volume.grid.spacing_mm
+        length = regions.slices_in(length_mm, length_slices, spacing[0])
         bone, bar = _bone_of(volume, threshold, context)
         with context.progress("junction", volume.grid.shape[0]) as tick:
             contours = all_contours(volume.data, spacing, bone, mapper=context.map, tick=tick)
         given = first_slice is not None or last_slice is not None
         found = _find(volume, contours, bone, required=not given)
-        length = regions.slices_in(length_mm, length_slices, spacing[0])
         if found.junction is None or given:
             region = regions.region_between(first_slice, last_slice, length, volume.grid.shape[0])
         else:

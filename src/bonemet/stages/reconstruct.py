@@ -16,7 +16,7 @@ from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry, Scan
 from bonemet.io import scans, skyscan, stacks
-from bonemet.recon import center, correct, fdk, rings, weights
+from bonemet.recon import axisrow, center, correct, fdk, rings, weights
 from bonemet.recon.projections import Projections, SlabPlan, plan_slabs
 from bonemet.recon.view import field_of_view
 from bonemet.stages.outcome import Outcome, Product, produce
@@ -202,6 +202,10 @@ class _Job:
             with self.context.progress("read projections", len(scan.geometry.angles_deg)) as tick:
                 source.load(*fdk.rows_to_read(scan.geometry, full, first, stop), tick)
         geometry, axis_source = self._geometry(source)
+        if (first, stop) == (0, full.shape[0]):  # a few slices are too few to tell
+            with self.context.progress("check optical axis", len(geometry.angles_deg)) as tick:
+                note = axisrow.row_note(source.rows, geometry, mapper=self.context.map, tick=tick)
+            self.warnings += [note] if note else []
         self._write(partial, source, geometry, full, plan)
         shape = (stop - first, *full.shape[1:])
         share = self.beyond / float(np.prod(shape))

@@ -1,0 +1,123 @@
+"""Both hind limbs with planted labels: every bone found, named and outlined, in any pose."""
+
+import numpy as np
+import pytest
+from segmentation_limbs import Pose, limbs, random_pose
+
+from bonemet.core.errors import InputError, SettingsError
+from bonemet.segmentation.limbs import segment_limbs
+from bonemet.segmentation.names import LONG_BONES, REVIEW_BAR, Label
+
+H = 0.1
+SPACING = (H, H, H)
+T = 95.0
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def scores(found, truth):
+    return {Label(k): dice(found.labels == k, truth == k) for k in LONG_BONES}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return limbs(Pose(flexion_deg=(20, 35), splay_deg=(5, 9), z_range_mm=(-17, 8)), H)
+
+
+@pytest.fixture(scope="module")
+def plain_found(plain):
+    return segment_limbs(plain[0], SPACING, T)
+
+
+def test_the_four_long_bones_are_found_and_outlined(plain, plain_found):
+    assert min(scores(plain_found, plain[1]).values()) > 0.93
+    names = {b.name: b for b in plain_found.bones}
+    assert {"left femur", "left tibia", "right femur", "right tibia", "spine"} == set(names)
+    for label in LONG_BONES:
+        bone = next(b for b in plain_found.bones if b.label == label)
+        where = np.argwhere(plain_found.labels == label)
+        assert bone.box == (tuple(where.min(0)), tuple(where.max(0) + 1))
+        assert bone.voxels == len(where)
+        assert bone.confidence >= REVIEW_BAR
+
+
+def test_bone_voxels_bear_the_right_label(plain, plain_found):
+    grey, truth = plain
+    bone = (grey >= T) & np.isin(truth, LONG_BONES)
+    assert np.mean(plain_found.labels[bone] == truth[bone]) > 0.985
+
+
+def test_small_bones_of_the_knee_and_the_foot_are_other(plain, plain_found):
+    assert dice(plain_found.labels == Label.OTHER, plain[1] == Label.OTHER) > 0.7
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_bones_are_found_in_random_poses(seed):
+    grey, truth = limbs(random_pose(seed), H)
+    found = scores(segment_limbs(grey, SPACING, T), truth)
+    assert min(found.values()) > 0.9, found
+
+
+def test_left_and_right_follow_the_setting(plain, plain_found):
+    other = segment_limbs(plain[0], SPACING, T, left="high-x")
+    swap = np.array([0, 1, 4, 5, 2, 3, 6, 7], np.uint8)
+    assert np.array_equal(other.labels, swap[plain_found.labels])
+
+
+def test_a_mirrored_scan_gives_mirrored_labels(plain):
+    straight = segment_limbs(plain[0], SPACING, T)
+    mirrored = segment_limbs(plain[0][:, :, ::-1].copy(), SPACING, T, left="high-x")
+    for label in LONG_BONES:
+        assert dice(straight.labels == label, mirrored.labels[:, :, ::-1] == label) > 0.98
+
+
+def test_a_stack_upside_down_gives_the_same_names(plain, plain_found):
+    turned = segment_limbs(plain[0][::-1].copy(), SPACING, T)
+    for label in LONG_BONES:
+        assert dice(turned.labels[::-1] == label, plain_found.labels == label) > 0.97
+
+
+def test_finer_voxels_give_the_same_bones(plain, plain_found):
+    doubled = plain[0].repeat(2, 0).repeat(2, 1).repeat(2, 2)[:, :, :-1]  # an odd size at the far end
+    fine = segment_limbs(doubled, (H / 2,) * 3, T)
+    again = plain_found.labels.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:, :, :-1]
+    assert fine.labels.shape == doubled.shape
+    for label in LONG_BONES:
+        assert dice(fine.labels == label, again == label) > 0.99
+
+
+def test_one_leg_alone_is_never_sure_of_its_side():
+    grey, truth = limbs(Pose(legs=("right",), z_range_mm=(-17, 7)), H)
+    found = segment_limbs(grey, SPACING, T)
+    assert {b.name for b in found.bones if b.label in LONG_BONES} == {"right tibia", "right femur"}
+    assert all(b.confidence < REVIEW_BAR for b in found.bones if b.label in LONG_BONES)
+    assert set(found.missing) == {"left tibia", "left femur"}
+    assert dice(found.labels == Label.RIGHT_TIBIA, truth == Label.RIGHT_TIBIA) > 0.9
+
+
+def test_what_is_no_limb_gets_no_name():
+    rng = np.random.default_rng(0)
+    z, y, x = np.ogrid[:120, :120, :120]
+    skull = np.abs(np.sqrt((z - 60) ** 2 + (y - 60) ** 2 + (x - 60) ** 2) - 45) < 3
+    grey = np.clip(np.where(skull, 160, 20) + rng.normal(0, 5, skull.shape), 0, 255).astype(np.uint8)
+    found = segment_limbs(grey, SPACING, T)
+    assert not [b for b in found.bones if b.label in LONG_BONES]
+    assert len(found.notes) == 4
+    assert "hind limbs" in found.notes[0]
+
+
+def test_the_holder_is_kept_apart(plain):
+    grey = plain[0].copy()
+    grey[:, -3:] = 180  # a table along the field's edge, brighter than bone
+    found = segment_limbs(grey, SPACING, T)
+    assert (found.labels[:, -2] == Label.HOLDER).mean() > 0.9
+    assert min(scores(found, plain[1]).values()) > 0.9
+
+
+def test_nothing_as_bright_as_bone_is_refused():
+    with pytest.raises(InputError, match="as bright as bone"):
+        segment_limbs(np.full((20, 20, 20), 40, np.uint8), SPACING, T)
+    with pytest.raises(SettingsError, match="low-x"):
+        segment_limbs(np.full((20, 20, 20), 140, np.uint8), SPACING, T, left="up")  # type: ignore[arg-type]
