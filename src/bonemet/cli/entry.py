@@ -10,7 +10,7 @@ import time
 from types import FrameType
 
 BURST_SECONDS = 2.0
-STOPPED = "Stopped as asked; no unfinished output was left, run again to go on."
+STOPPED = "Stopped as asked; what was unfinished was removed, run again to go on."
 STOPPED_EXIT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

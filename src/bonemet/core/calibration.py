@@ -84,7 +84,7 @@ def to_attenuation(values: NDArray[Any] | float, quantity: Quantity) -> NDArray[
 def to_grey(attenuation: NDArray[Any], window: tuple[float, float], grey_max: int = 255) -> NDArray[Any]:
     """Return 8-bit or 16-bit grey values of attenuation in 1/mm: rounded, clipped to the window."""
     low, high = window
-    step = (high - low) / grey_max
-    scaled = (np.asarray(attenuation, dtype=np.float32) - np.float32(low)) * np.float32(1 / step)
+    exact = np.dtype(np.float32 if grey_max <= 255 else np.float64)
+    scaled: NDArray[Any] = (np.asarray(attenuation, dtype=exact) - low) * (grey_max / (high - low))
     np.clip(np.rint(scaled, out=scaled), 0, grey_max, out=scaled)
     return scaled.astype(np.uint8 if grey_max <= 255 else np.uint16)

@@ -62,7 +62,19 @@ def finished(out: Path, mark: str) -> sidecar.Sidecar | None:
         known = sidecar.read(out)
     except ValueError:
         return None
-    return known if known is not None and known.fingerprint == mark else None
+    if known is None or known.fingerprint != mark or count_files(out) < known.files:
+        return None
+    return known if all(out.with_name(name).is_file() for name in known.beside) else None
+
+
+def count_files(folder: Path) -> int:
+    """Return the number of files in a folder and the folders in it."""
+    return sum(1 for p in folder.rglob("*") if p.is_file())
+
+
+def staged(path: Path) -> Path:
+    """Return where a file that belongs beside an output folder is written until the folder is whole."""
+    return path.with_name(f"partial.{path.name}")
 
 
 def refuse_foreign(out: Path, overwrite: bool) -> None:

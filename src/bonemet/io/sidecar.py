@@ -56,7 +56,8 @@ class Sidecar(BaseModel):
     steps: list[StepModel] = Field(default_factory=list)
     results: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)
-    outputs: list[str] = Field(default_factory=list)
+    beside: list[str] = Field(default_factory=list)
+    files: int = 0
     fingerprint: str = ""
 
     def core_grid(self) -> Grid | None:

@@ -24,6 +24,7 @@ Penalty = tuple[float, str]
 Triple = tuple[int, int, int]
 
 UNLIKE_MM = 1.2
+DOUBT_MM3 = 2.0
 
 
 def judge(
@@ -89,8 +90,8 @@ def _penalties(
         out.append((0.6, "The tibia's shape is not clear: no fibula, or no taper, was seen."))
     if not len(knee.femur):
         out.append((0.6, "Nothing was found beyond the knee, so the end of the tibia is uncertain."))
-    if knee.cost > 4.0:
-        out.append((0.6, "The knee is ambiguous: tibia and femur are joined by much bone."))
+    if knee.doubt_mm3 > DOUBT_MM3:
+        out.append((0.65, f"The knee is ambiguous: {knee.doubt_mm3:.1f} mm3 could belong to either bone."))
     out += _at_edges(label, box, shape)
     out += _unlike_lengths(scene, box, shape)
     out += _unlike_other_side(label, voxels)
@@ -145,6 +146,7 @@ def _details(scene: Scene, corner: Triple, factors: Triple, spacing_mm: Spacing)
                 "evidence": round(tibia.evidence, 2),
                 "fibula": round(tibia.fibula, 2),
                 "cut_cost": round(knee.cost, 2),
+                "knee_doubt_mm3": round(knee.doubt_mm3, 2),
             }
         )
     return {"legs": legs, "spacing_mm": list(spacing_mm)}

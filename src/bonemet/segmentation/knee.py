@@ -9,7 +9,7 @@ around, so a joint between two knobs is cheaper than a shaft, or than what a les
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from bonemet.segmentation.components import Mask, Spacing, distance_inside
+from bonemet.segmentation.components import Mask, Spacing, bridged, distance_inside
 
+BRIDGE = 2.1  # voxels: closing radius that bridges a growth plate, and of a joint only the contacts
+BRIDGES = (1.6, BRIDGE, 2.6)
+ASIDE_MM = 8.0
 REACH_MM = 11.0  # how far beyond the tibia's shaft the femur is looked for
 THICKNESS_MM = (0.35, 1.1)  # radii between which the thickness around counts
 UNITS = 1000.0  # of cost per mm2 in whole numbers
@@ -41,21 +44,24 @@ class Knee:
         (z, y, x) in mm: the middle of the joint.
     cost
         Of the cut: area in mm2 over the squared thickness (mm) around it; 0 where a gap parts the two.
+    doubt_mm3
+        By how much the femur's volume changes where growth plates are bridged a little less or more.
     """
 
     tibia: NDArray[np.int64]
     femur: NDArray[np.int64]
     point: Point
     cost: float
+    doubt_mm3: float = 0.0
 
 
-def cut_knee(closed: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Knee:
+def cut_knee(filled: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Knee:
     """Part what lies around a knee into tibia and femur.
 
     Parameters
     ----------
-    closed
-        (z, y, x) filled bones after a small closing that bridges growth plates, spacing near 0.1 mm.
+    filled
+        (z, y, x) filled bones, spacing near 0.1 mm.
     near
         (z, y, x) in mm: the end of the tibia's shaft that is at the knee.
     axis
@@ -64,7 +70,21 @@ def cut_knee(closed: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Kne
         (z, y, x).
     """
     s = np.asarray(spacing_mm)
-    voxels = _around(closed, near, axis, s)
+    corners = np.stack([near, near + REACH_MM * axis])
+    low = np.clip(np.floor((corners.min(axis=0) - ASIDE_MM) / s), 0, filled.shape).astype(np.int64)
+    high = np.clip(np.ceil((corners.max(axis=0) + ASIDE_MM) / s) + 1, 0, filled.shape).astype(np.int64)
+    block = filled[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    cuts = [_cut_once(bridged(block, r * max(spacing_mm), spacing_mm), low, near, axis, s) for r in BRIDGES]
+    # Ball radii of less and more than two voxels bridge thinner and thicker growth plates. Where they lead to
+    # other cuts, the right one is not sure.
+    sizes = np.array([len(k.femur) for k in cuts]) * float(np.prod(s))
+    best = cuts[BRIDGES.index(BRIDGE)]
+    return replace(best, doubt_mm3=float(np.abs(sizes - sizes[BRIDGES.index(BRIDGE)]).max()))
+
+
+def _cut_once(closed: Mask, low: NDArray[np.int64], near: Point, axis: Point, s: NDArray[np.float64]) -> Knee:
+    """Cut once; ``closed`` is a block of bridged bones whose first voxel is ``low``."""
+    voxels = _around(closed, low, near, axis, s)
     if not len(voxels):
         return Knee(voxels, voxels, near, 0.0)
     along = (voxels * s - near) @ axis
@@ -72,17 +92,19 @@ def cut_knee(closed: Mask, near: Point, axis: Point, spacing_mm: Spacing) -> Kne
     source = (along < 0.3) & (np.linalg.norm(voxels * s - near, axis=1) < 3.0)
     _, piece = csgraph.connected_components(graph, directed=False)
     own = np.isin(piece, np.unique(piece[source]))
+    if not own.any():
+        return Knee(voxels[:0], voxels[:0], near, 0.0)
     apart = _femur_apart(voxels, own, piece, along, s)
     if apart is not None:
         return Knee(voxels[own], voxels[apart], _between(voxels[own], voxels[apart], s), 0.0)
     return _cheapest(graph, voxels, own, source, s)
 
 
-def _around(closed: Mask, near: Point, axis: Point, s: NDArray[np.float64]) -> NDArray[np.int64]:
+def _around(
+    closed: Mask, low: NDArray[np.int64], near: Point, axis: Point, s: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """Return the bone voxels from just below the shaft's end to beyond the knee, and not far beside it."""
-    low = np.clip(np.floor((near - REACH_MM) / s), 0, closed.shape).astype(int)
-    high = np.clip(np.ceil((near + REACH_MM) / s) + 1, 0, closed.shape).astype(int)
-    voxels = np.argwhere(closed[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]) + low
+    voxels = np.argwhere(closed) + low
     offset = voxels * s - near
     along = offset @ axis
     aside = np.linalg.norm(offset - along[:, None] * axis, axis=1)

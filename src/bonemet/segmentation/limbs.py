@@ -27,9 +27,6 @@ Left = Literal["low-x", "high-x"]
 COARSE_MM = 0.095
 BONE_SHARE = 0.4  # of a coarse voxel that must be bone
 SPECK_MM3 = 0.04
-BRIDGE_MM = (
-    0.17  # closing radius that bridges a growth plate over its whole width, and a joint only in places
-)
 DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
 JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
 CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
@@ -71,8 +68,7 @@ def segment_limbs(
     filled = components.fill_bones(bone, coarse_mm)
     shafts = find_shafts(filled, coarse_mm)
     tibiae = find_tibiae(shafts, filled, coarse_mm)
-    closed = components.bridged(filled, BRIDGE_MM, coarse_mm)
-    knees = [cut_knee(closed, t.knee_end, t.axis, coarse_mm) for t in tibiae]
+    knees = [cut_knee(filled, t.knee_end, t.axis, coarse_mm) for t in tibiae]
     parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
     scene = naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
     labels = naming.name_parts(scene)

@@ -18,6 +18,8 @@ from bonemet.core.step import Step
 from bonemet.core.view import View
 from bonemet.io import output, sidecar
 
+HERE = "<this folder>"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -73,7 +75,7 @@ class Product:
     warnings
         What a person should know: one sentence each.
     beside
-        Files written next to the output folder.
+        Files that belong next to the output folder; written to ``io.output.staged(path)`` so far.
     view
         What the scan saw, in the space of the folder's stack.
     """
@@ -96,6 +98,20 @@ def peak_memory_mb() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(resource.getrusage(w).ru_maxrss for w in who) * unit / 1e6
+
+
+def _moved(value: Any, here: str, there: str) -> Any:
+    """Return results with the folder at the beginning of their paths replaced.
+
+    Sidecars hold a mark in its place: folders may be moved, and the same work in two places gives the
+    same bytes.
+    """
+    if isinstance(value, str) and value.startswith(here):
+        rest = value[len(here) :]
+        return there + rest if rest[:1] in ("", "/", "\\") else value
+    if isinstance(value, Mapping):
+        return {k: _moved(v, here, there) for k, v in value.items()}
+    return [_moved(v, here, there) for v in value] if isinstance(value, list | tuple) else value
 
 
 def produce(
@@ -134,36 +150,41 @@ def produce(
     mark = output.fingerprint(name, __version__, parameters, inputs, out)
     known = output.finished(out, mark)
     if known is not None:
-        outputs = known.outputs or [str(out)]
-        return Outcome(
-            [str(out), *outputs[1:]],
-            time.perf_counter() - start,
-            peak_memory_mb(),
-            known.warnings,
-            known.results,
-            done_before=True,
-        )
-    with output.whole_folder(out, overwrite) as partial:
-        product = work(partial)
-        step = Step(
-            name, __version__, dict(parameters), tuple(p.name for p in inputs), tuple(product.warnings)
-        )
-        steps = [s for p in inputs if p.is_dir() and (side := sidecar.read(p)) for s in side.steps]
-        outputs = [str(out), *(str(p) for p in product.beside)]
-        sidecar.write(
-            partial,
-            sidecar.Sidecar(
-                bonemet=__version__,
-                name=product.name,
-                grid=None if product.grid is None else sidecar.grid_model(product.grid),
-                quantity=None if product.quantity is None else sidecar.quantity_model(product.quantity),
-                view=sidecar.view_model(product.view),
-                steps=[*steps, sidecar.step_model(step)],
-                results=product.results,
-                warnings=list(product.warnings),
-                outputs=outputs,
-                fingerprint=mark,
-            ),
-        )
+        seconds = time.perf_counter() - start
+        results = _moved(known.results, HERE, str(out))
+        outputs = [str(out), *(str(out.with_name(n)) for n in known.beside)]
+        return Outcome(outputs, seconds, peak_memory_mb(), known.warnings, results, done_before=True)
+    product: Product | None = None
+    try:
+        with output.whole_folder(out, overwrite) as partial:
+            product = work(partial)
+            warnings = tuple(product.warnings)
+            step = Step(name, __version__, dict(parameters), tuple(p.name for p in inputs), warnings)
+            side = _sidecar(product, step, inputs, out)
+            files = output.count_files(partial) + 1
+            sidecar.write(partial, side.model_copy(update={"fingerprint": mark, "files": files}))
+    except BaseException:
+        for path in product.beside if product is not None else ():
+            output.staged(path).unlink(missing_ok=True)
+        raise
+    for path in product.beside:
+        output.staged(path).replace(path)
+    outputs = [str(out), *(str(p) for p in product.beside)]
     seconds = time.perf_counter() - start
     return Outcome(outputs, seconds, peak_memory_mb(), list(product.warnings), product.results)
+
+
+def _sidecar(product: Product, step: Step, inputs: Sequence[Path], out: Path) -> sidecar.Sidecar:
+    """Return what the sidecar of a folder says, the steps of its inputs first."""
+    steps = [s for p in inputs if p.is_dir() and (side := sidecar.read(p)) for s in side.steps]
+    return sidecar.Sidecar(
+        bonemet=__version__,
+        name=product.name,
+        grid=None if product.grid is None else sidecar.grid_model(product.grid),
+        quantity=None if product.quantity is None else sidecar.quantity_model(product.quantity),
+        view=sidecar.view_model(product.view),
+        steps=[*steps, sidecar.step_model(step)],
+        results=_moved(product.results, str(out), HERE),
+        warnings=list(product.warnings),
+        beside=[p.name for p in product.beside],
+    )

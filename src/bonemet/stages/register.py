@@ -267,7 +267,7 @@ def _write(
 
     stacks.write_slices(partial, f"{name} registered ", slices(), format=_format(data.dtype))
     beside = out.with_name(out.name + ".tfm")
-    with output.whole_file(beside) as path:
+    with output.whole_file(output.staged(beside)) as path:
         write_transform(path, transform)
     warnings = [*results["reasons"], *results.get("notes", [])]
     if results["review"]:

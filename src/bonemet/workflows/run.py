@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bonemet.core.context import SILENT, Context, Tick
-from bonemet.core.errors import BonemetError, MissingInputError
+from bonemet.core.errors import BonemetError, InputError, MissingInputError
 from bonemet.core.ids import SIDES, ScanKey
 from bonemet.dataset import derived, layout, settings
 from bonemet.dataset.layout import Component
 from bonemet.io import sidecar
+from bonemet.records import table
 from bonemet.stages.collect import collect
 from bonemet.stages.composite import composite
 from bonemet.stages.crop import crop
@@ -56,6 +57,8 @@ def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT
     ------
     MissingInputError
         If the study holds no raw scan.
+    InputError
+        If no scan could be reconstructed, or the record cannot be read.
     """
     from bonemet.reporting.report import report
 
@@ -67,6 +70,8 @@ def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT
             f"No raw scan in {root}; scans belong in "
             f"{layout.folder(root, Component.ROTATION_XRAY, ScanKey('871', 0))} and the like."
         )
+    if layout.record_path(root).is_file():
+        table.read(layout.record_path(root))  # a record that cannot be joined is told before the long work
     work = _Run(root, overwrite, context)
     animals = sorted({key.animal for key, _ in scans})
     total = STEPS_PER_SCAN * len(scans) + STEPS_PER_TIBIA * len(SIDES) * len(scans)
@@ -78,6 +83,8 @@ def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT
             weeks = sorted(key.week for key, _ in scans if key.animal == animal)
             for side in SIDES:
                 work.guarded(lambda a=animal, s=side, w=weeks: work.tibia(a, s, w))  # type: ignore[misc]
+    if not any((work.folder(Component.RECON_CT, key) / sidecar.NAME).is_file() for key, _ in scans):
+        raise InputError(f"No scan of {root} could be reconstructed; the first fault: {work.failures[0]}")
     done_before = work.ledger.nothing_done
     work.ledger.write()
     outcome = collect(root)
