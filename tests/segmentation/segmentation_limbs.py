@@ -116,7 +116,7 @@ class Scene:
         self.shape = (round((high - low) / spacing), round(20 / spacing), round(24 / spacing))
         self.labels = np.zeros(self.shape, np.uint8)
         self.grey = np.full(self.shape, 4.0, np.float32)
-        z, y, x = np.ogrid[: self.shape[0], : self.shape[1], : self.shape[2]]
+        _, y, x = np.ogrid[: self.shape[0], : self.shape[1], : self.shape[2]]
         body = ((x * spacing - 12) / 11) ** 2 + ((y * spacing - 10) / 8) ** 2 < 1
         self.grey[np.broadcast_to(body, self.shape)] = 50.0
         self.bone = np.zeros(self.shape, np.uint8)
@@ -133,19 +133,20 @@ class Scene:
         low, high = np.clip(low, 0, top), np.clip(high, 0, top)
         if (high <= low).any():
             return
-        x, y, z = (np.arange(a, b, dtype=np.float32) * self.h + o for a, b, o in zip(low, high, origin))
+        bounds = zip(low, high, origin, strict=True)
+        x, y, z = (np.arange(a, b, dtype=np.float32) * self.h + o for a, b, o in bounds)
         world = np.stack(np.broadcast_arrays(x, y[:, None], z[:, None, None]), -1)
         local = (world - shift) @ rotation
         distance = np.min([_distance(local, s) for s in solids], axis=0)
         inside = distance < 0
-        box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1]))
+        box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
         free = inside & (self.labels[box] == 0)
         self.labels[box][free] = label
         strut = np.abs(np.sin(local * 9).prod(-1)) < 0.05
         strut &= np.abs(local[..., 2]) < 4.5
         solid = free & ((distance > -shell) | strut)
         if growth_plate is not None:
-            solid &= np.abs(local[..., 2] - growth_plate) > 0.07
+            solid &= np.abs(local[..., 2] - growth_plate) > 0.05
         self.bone[box][free] = 1
         self.bone[box][solid] = 2
 

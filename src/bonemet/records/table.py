@@ -75,9 +75,10 @@ def join(table: pd.DataFrame, measured: Mapping[ScanKey, Mapping[str, Any]]) -> 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     """Tell whether two records would be written alike."""
-    return list(a.columns) == list(b.columns) and a.astype(str).to_numpy().tolist() == b.astype(
-        str
-    ).to_numpy().tolist()
+    return (
+        list(a.columns) == list(b.columns)
+        and a.astype(str).to_numpy().tolist() == b.astype(str).to_numpy().tolist()
+    )
 
 
 def _matches(row: Mapping[str, Any], key: ScanKey) -> bool:

@@ -19,8 +19,11 @@ from bonemet.segmentation.shafts import Shaft
 Point = NDArray[np.float64]
 
 SHORTEST_MM = 4.0
-CLEAR, WEAK = 2.2, 0.8  # evidence that makes a tibia on its own, and beside a clear one if it has a fibula
-LEAST_FIBULA = 0.25
+AREA_MM2 = (0.6, 2.5)  # mean cross-section of a mouse tibia's filled shaft, fibula included; about 1.1
+CLEAR = 2.2  # evidence of a tibia; tails and femora stay below 1.8
+CLEAR_WITH_FIBULA = 1.3  # the same, where a fibula is seen, as beside no other bone
+WEAK = 0.8  # evidence that is enough beside a clear tibia, where a fibula is seen
+LEAST_FIBULA, SURE_FIBULA = 0.25, 0.4
 PIXEL_MM = 0.08  # of cross-sections
 
 
@@ -44,6 +47,11 @@ class Tibia:
     near: int
     fibula: float
     evidence: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is a tibia on its own evidence."""
+        return self.evidence >= (CLEAR_WITH_FIBULA if self.fibula >= SURE_FIBULA else CLEAR)
 
     @property
     def knee_end(self) -> Point:
@@ -73,9 +81,9 @@ def find_tibiae(shafts: list[Shaft], filled: Mask, spacing_mm: Spacing) -> list[
     spacing_mm
         Of the mask (z, y, x).
     """
-    long = [s for s in shafts if s.length_mm >= SHORTEST_MM]
+    long = [s for s in shafts if s.length_mm >= SHORTEST_MM and AREA_MM2[0] <= s.area_mm2 <= AREA_MM2[1]]
     found = [_weigh(s, near, filled, spacing_mm) for s in long for near in (0, 1)]
-    clear = [t for t in found if t.evidence >= CLEAR]
+    clear = [t for t in found if t.clear]
     pairs = [
         (_likeness(a, b) + a.evidence + b.evidence, a, b) for a, b in combinations(found, 2) if _pair(a, b)
     ]
@@ -87,9 +95,9 @@ def find_tibiae(shafts: list[Shaft], filled: Mask, spacing_mm: Spacing) -> list[
 
 def _pair(a: Tibia, b: Tibia) -> bool:
     """Tell whether two shafts may be the two tibiae of one animal."""
-    if a.shaft is b.shaft or max(a.evidence, b.evidence) < CLEAR or min(a.evidence, b.evidence) < WEAK:
+    if a.shaft is b.shaft or not (a.clear or b.clear):
         return False
-    if min(a.fibula, b.fibula) < LEAST_FIBULA and min(a.evidence, b.evidence) < CLEAR:
+    if any(not t.clear and (t.fibula < LEAST_FIBULA or t.evidence < WEAK) for t in (a, b)):
         return False
     same_way = float(a.axis @ b.axis) > 0.3
     level = abs(float(a.knee_end[0] - b.knee_end[0])) < 8.0
