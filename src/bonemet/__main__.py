@@ -1,0 +1,5 @@
+"""``python -m bonemet`` is the command line."""
+
+from bonemet.cli.entry import main
+
+main()
