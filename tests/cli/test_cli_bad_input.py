@@ -177,7 +177,7 @@ def test_files_and_links_are_no_output_folders(stack, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "other")
     for out in ("file", "file/below", "link"):
-        refused(tmp_path, "crop", stack, tmp_path / out, *CROP, "--overwrite")
+        assert out.split("/")[0] in refused(tmp_path, "crop", stack, tmp_path / out, *CROP, "--overwrite")
 
 
 def test_other_content_stays_until_it_may_be_replaced(stack, tmp_path):
@@ -300,7 +300,7 @@ def test_damaged_projections_are_refused(scan, tmp_path):
     ],
 )
 def test_senseless_reconstructions_are_refused(original, tmp_path, words):
-    refused(tmp_path, "reconstruct", original, tmp_path / "out", *words)
+    assert refused(tmp_path, "reconstruct", original, tmp_path / "out", *words).startswith("Error: ")
 
 
 def test_raw_projections_are_no_slices(original, tmp_path):
