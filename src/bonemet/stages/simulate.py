@@ -3,66 +3,32 @@
 from __future__ import annotations
 
 import datetime
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bonemet._version import __version__
-from bonemet.core.calibration import Kind, Quantity
-from bonemet.core.context import SILENT, Context, Tick
+from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import SettingsError
-from bonemet.core.grid import Grid
 from bonemet.core.ids import SIDES, ScanKey
-from bonemet.core.scan import ConeGeometry
-from bonemet.core.volume import Volume
 from bonemet.dataset import layout
 from bonemet.dataset.layout import Component
-from bonemet.io import skyscan, stacks, volumes
 from bonemet.records import table
 from bonemet.simulation import (
-    LONG_BONES,
     Animal,
-    ScanPose,
     animal,
     detector,
-    landmarks,
     scan_pose,
-    spectrum,
-    tissue_in_own_frame,
-    xray,
 )
 from bonemet.simulation import presets as sizes
 from bonemet.simulation import scene as scenes
 from bonemet.stages.outcome import Outcome, Product, produce
+from bonemet.stages.simulated_scan import Scanning, write_scan
+from bonemet.stages.simulated_truth import Tissue, write_truth
 
 FIRST_ANIMAL = 871
 _LARGEST_OFFSET = 3.5 / 864
-_FRAMES = (
-    "matrix takes points (x, y, z, 1) in mm of the bone's frame to the scan frame of the reconstruction: "
-    "origin at the centre of voxel (0, 0, 0) of the default grid, x along the columns, z down the rows. "
-    "Left bones' frames are mirrored. Landmarks are levels in mm along z of the bone's frame, and their "
-    "places on its z axis."
-)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scanning:
-    """One scan to be made."""
-
-    key: ScanKey
-    animal: Animal
-    preset: sizes.Preset
-    camera: detector.Detector
-    dose: str
-    geometry: ConeGeometry
-    pose: ScanPose
-    seed: int
-    when: datetime.datetime
 
 
 def simulate(
@@ -114,7 +80,7 @@ def simulate(
         rows: dict[ScanKey, dict[str, Any]] = {}
         scans = []
         for index, mouse in enumerate(cohort):
-            tissue = _Tissue(mouse, 0.8 * chosen.bone_mm)
+            tissue = Tissue(mouse, 0.8 * chosen.bone_mm)
             for week in when:
                 job = _job(index, mouse, week, seed, chosen, camera, dose)
                 scans.append(_scan(partial, job, tissue, context))
@@ -169,14 +135,14 @@ def _job(
     preset: sizes.Preset,
     camera: detector.Detector,
     dose: str,
-) -> _Scanning:
+) -> Scanning:
     """Return everything that is drawn for one scan."""
     rng = _generator(seed, index, 1, week)
     offset = round(float(rng.uniform(-1, 1)) * _LARGEST_OFFSET * preset.columns, 2)
     when = _inoculation(seed) + datetime.timedelta(
         weeks=week, hours=9, minutes=12 * index, seconds=int(rng.integers(600))
     )
-    return _Scanning(
+    return Scanning(
         key=ScanKey(mouse.name, week),
         animal=mouse,
         preset=preset,
@@ -194,94 +160,16 @@ def _inoculation(seed: int) -> datetime.datetime:
     return datetime.datetime(2019, 1, 7) + datetime.timedelta(weeks=int(_generator(seed, 7).integers(200)))
 
 
-def _scan(study: Path, job: _Scanning, tissue: _Tissue, context: Context) -> dict[str, Any]:
-    """Write one scan, its log and its truth."""
+def _scan(study: Path, job: Scanning, tissue: Tissue, context: Context) -> dict[str, Any]:
+    """Write one scan and its truth."""
     folder = layout.folder(study, Component.ROTATION_XRAY, job.key)
-    folder.mkdir(parents=True)
-    prefix = f"{job.key.animal}_week{job.key.week}"
-    with context.progress(f"simulating {job.key}", job.preset.views) as tick:
-        stacks.write_slices(folder, prefix + "_", _views(job, context, tick), format="tiff")
-    log = skyscan.format_log(_log(job, prefix))
-    (folder / f"{prefix}.log").write_bytes(log.encode("utf-8"))
-    _write_truth(layout.truth_folder(study, job.key), job, tissue, context)
+    write_scan(folder, job, context)
+    write_truth(layout.truth_folder(study, job.key), job, tissue, context)
     return {
         "animal": job.key.animal,
         "week": job.key.week,
         "path": folder.relative_to(study).as_posix(),
         "axis_offset_px": job.geometry.axis_offset_px,
-    }
-
-
-def _views(job: _Scanning, context: Context, tick: Tick) -> Iterator[NDArray[np.uint16]]:
-    """Yield the images of a scan."""
-    beam = spectrum.tube_spectrum()
-    attenuation = spectrum.attenuation_table(beam)
-    g = job.geometry
-    body = scenes.body_in_beam(
-        job.animal, job.key.week, job.pose, job.preset, g, spectrum.soft_materials(beam), mapper=context.map
-    )
-    faults = detector.panel(job.camera, g.rows, g.columns, job.seed)
-
-    def image(view: int) -> NDArray[np.uint16]:
-        light = xray.project(body, g, view, attenuation)
-        return detector.record(light, job.camera, faults, view=view, views=job.preset.views, seed=job.seed)
-
-    for picture in context.map(image, range(job.preset.views)):
-        yield picture
-        tick(1)
-
-
-def _log(job: _Scanning, prefix: str) -> dict[str, dict[str, object]]:
-    """Return the scan's log as a SkyScan 1276 would write it."""
-    g = job.geometry
-    pixel_um = f"{g.pixel_mm * 1000:.6f}"
-    return {
-        "System": {
-            "Scanner": "SkyScan1276",
-            "Instrument S/N": "simulated",
-            "Software Version": f"bonemet {__version__}",
-            "Source Type": "simulated tungsten tube",
-            "Camera Type": "simulated",
-            "Camera Pixel Size (um)": f"{g.pixel_mm * g.magnification * 1000:.4f}",
-            "Camera X/Y Ratio": "1.0000",
-        },
-        "Acquisition": {
-            "Filename Prefix": prefix + "_",
-            "Filename Index Length": 8,
-            "Number Of Files": f"{job.preset.views:5d}",
-            "Number Of Rows": f"{g.rows:5d}",
-            "Number Of Columns": f"{g.columns:5d}",
-            "Partial Width": "OFF",
-            "Image crop origin X": 0,
-            "Image crop origin Y": 0,
-            "Optical Axis (line)": f"{skyscan.axis_row(g.optical_axis_row, g.rows):5.0f}",
-            "Camera to Source (mm)": f"{g.sdd_mm:.5f}",
-            "Object to Source (mm)": f"{g.sod_mm:.5f}",
-            "Source Voltage (kV)": f"{spectrum.KILOVOLTS:4d}",
-            "Source Current (uA)": " 200",
-            "Image Pixel Size (um)": pixel_um,
-            "Scaled Image Pixel Size (um)": pixel_um,
-            "Image Format": "TIFF",
-            "Depth (bits)": 16,
-            "Reference Intensity": detector.WHITE,
-            "Exposure (ms)": 900,
-            "Rotation Step (deg)": f"{job.preset.step_deg:.3f}",
-            "Use 360 Rotation": "NO",
-            "Frame Averaging": "OFF (1)",
-            "Random Movement": "OFF (10)",
-            "Flat Field Correction": "ON",
-            "Geometrical Correction": "ON",
-            "Filter": f"Al {spectrum.ALUMINIUM_MM:g}mm",
-            "Gantry direction": "CC",
-            "Rotation Direction": "CC",
-            "Type of Detector Motion": "STEP AND SHOOT",
-            "Scanning Trajectory": "ROUND",
-            "Number Of Horizontal Offset Positions": 1,
-            "Number of connected scans": 1,
-            "Study Date and Time": job.when.strftime("%d %b %Y  %Hh:%Mm:%Ss"),
-            "Scan duration": "0h:4m:12s",
-            "Simulated Photons per Pixel": f"{job.camera.photons:.0f}",
-        },
     }
 
 
@@ -299,72 +187,4 @@ def _record(index: int, mouse: Animal, week: int, seed: int) -> dict[ScanKey, di
         ScanKey(mouse.name, week, side, "tibia"): known
         | {"Tibiae tumor inoculation": "with tumor" if side == mouse.tumour_side else "without tumor"}
         for side in SIDES
-    }
-
-
-class _Tissue:
-    """Where the tibiae of one animal are bone, in their own frames; week 0 is kept."""
-
-    def __init__(self, mouse: Animal, spacing_mm: float) -> None:
-        self._mouse, self._spacing = mouse, spacing_mm
-        self._first: dict[str, NDArray[np.bool_]] = {}
-
-    def change(self, side: str, week: int) -> dict[str, float]:
-        """Return volumes in mm3: of the bone, and of what stayed, came and went since week 0."""
-        bone = f"{side} tibia"
-        if side not in self._first:
-            self._first[side] = tissue_in_own_frame(self._mouse, 0, bone, self._spacing)[0]
-        before = self._first[side]
-        after = before if week == 0 else tissue_in_own_frame(self._mouse, week, bone, self._spacing)[0]
-        counts = {
-            "bone_volume_mm3": after.sum(),
-            "unchanged_mm3": (before & after).sum(),
-            "formed_mm3": (after & ~before).sum(),
-            "resorbed_mm3": (before & ~after).sum(),
-        }
-        return {name: round(float(n) * self._spacing**3, 6) for name, n in counts.items()}
-
-
-def _write_truth(folder: Path, job: _Scanning, tissue: _Tissue, context: Context) -> None:
-    """Write what is true of a scan: numbers, and labels on the default reconstruction grid."""
-    folder.mkdir(parents=True)
-    changes = context.map(lambda side: tissue.change(side, job.key.week), SIDES)
-    truth = {
-        "animal": job.key.animal,
-        "week": job.key.week,
-        "strain": job.animal.strain,
-        "tumour_side": job.animal.tumour_side,
-        "treated": job.animal.treated,
-        "dose": job.dose,
-        "photons_per_pixel": job.camera.photons,
-        "axis_offset_px": job.geometry.axis_offset_px,
-        "optical_axis_row": job.geometry.optical_axis_row,
-        "turn": job.geometry.turn,
-        "pixel_mm": job.geometry.pixel_mm,
-        "frames": _FRAMES,
-        "bones": {bone: _bone(job, bone) for bone in LONG_BONES},
-        "tibiae": dict(zip(SIDES, changes, strict=True)),
-    }
-    text = json.dumps(truth, indent=1, sort_keys=False)
-    (folder / "truth.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-    labels = scenes.label_volume(job.animal, job.key.week, job.pose, job.geometry, mapper=context.map)
-    grid = Grid.isotropic(labels.shape, job.geometry.pixel_mm)
-    volumes.write_volume(folder / "labels.nii.gz", Volume(labels, grid, Quantity(Kind.LABELS)))
-
-
-def _bone(job: _Scanning, bone: str) -> dict[str, Any]:
-    """Return where a bone lies in the scan frame, and its landmarks in both frames."""
-    matrix = scenes.into_scan_frame(job.geometry) @ job.pose.matrices[bone]
-    marks = {}
-    for name, level in landmarks(job.animal, job.key.week, bone).items():
-        point = (matrix @ [0.0, 0.0, level, 1.0])[:3]
-        marks[name] = {
-            "level_mm": round(level, 6),
-            "scan_mm": [round(float(v), 6) for v in point],
-            "slice": round(float(point[2]) / job.geometry.pixel_mm, 4),
-        }
-    return {
-        "matrix": [[round(float(v), 9) for v in row] for row in matrix],
-        "mirrored": bool(np.linalg.det(matrix[:3, :3]) < 0),
-        "landmarks": marks,
     }
