@@ -48,13 +48,17 @@ def simulate(
     weeks: Annotated[str, typer.Option(help="Weeks of the scans, separated by commas.")] = "0,3",
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same bytes.")] = 1,
     dose: Annotated[str, typer.Option(help="Photons: low, normal or high.")] = "normal",
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Volumes as reconstructed, made without X-rays.")
+    ] = False,
+    voxel_um: Annotated[float, typer.Option(help="Voxel of these volumes in micrometres.")] = 40.0,
     overwrite: Overwrite = False,
     workers: Workers = None,
     memory_gb: MemoryGb = 4.0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write raw scans of simulated mice, with their truth beside them.
+    """Write raw scans of simulated mice, or volumes of them, with their truth beside them.
 
     Example: `bonemet simulate my-study --preset small --animals 2 --weeks 0,3 --seed 1`
     """
@@ -68,6 +72,8 @@ def simulate(
             weeks=_whole_numbers(weeks),
             seed=seed,
             dose=dose,
+            volume=volume,
+            voxel_um=voxel_um,
             overwrite=overwrite,
             context=c,
         ),

@@ -20,6 +20,8 @@ SOD_MM = 92.8
 SDD_MM = 158.0
 WIDTH_MM = 2 * SOD_MM * math.tan(math.radians(CONE_ANGLE_DEG / 2))
 """Width of the detector as scaled to the axis; 10.58 um a pixel."""
+HEIGHT_MM = 23.0
+"""Height of volumes of whole hind limbs: both tibiae and the knees, as in the presets."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,38 @@ class Preset:
             axis_offset_px=axis_offset_px,
             optical_axis_row=float(round(0.51 * self.rows)),  # cameras are never quite centred
         )
+
+
+@dataclass(frozen=True)
+class VolumeSize(Preset):
+    """The size of a volume made without X-rays: cubic voxels over the width of the camera.
+
+    Attributes
+    ----------
+    voxel_mm
+        Pixel and voxel.
+    """
+
+    voxel_mm: float = 0.04
+
+    @property
+    def pixel_mm(self) -> float:
+        """Pixel as scaled to the axis."""
+        return self.voxel_mm
+
+
+def volume_size(voxel_mm: float) -> VolumeSize:
+    """Return the size of a volume of whole hind limbs.
+
+    Raises
+    ------
+    SettingsError
+        If the voxels are smaller than 10 or larger than 200 um.
+    """
+    if not 0.01 <= voxel_mm <= 0.2:
+        raise SettingsError(f"Voxels of whole hind limbs measure 10 to 200 um, not {1000 * voxel_mm:g}.")
+    columns, rows = round(WIDTH_MM / voxel_mm), round(HEIGHT_MM / voxel_mm)
+    return VolumeSize("volume", columns, rows, voxel_mm, 4 * voxel_mm, voxel_mm=voxel_mm)
 
 
 PRESETS = {

@@ -9,32 +9,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemet._version import __version__
-from bonemet.core.calibration import Kind, Quantity, to_attenuation, to_grey
+from bonemet.core.calibration import Kind, Quantity, to_attenuation
 from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry, Scan
-from bonemet.io import scans, skyscan, stacks
+from bonemet.io import scans, skyscan
 from bonemet.recon import axisrow, center, correct, fdk, rings, weights
 from bonemet.recon.projections import Projections, SlabPlan, plan_slabs
 from bonemet.recon.view import field_of_view
 from bonemet.stages.outcome import Outcome, Product, produce
+from bonemet.stages.reconstructed import DEFAULT_WINDOW, GREY_MAX, Format, Recipe, write_log, write_slice
 
-Format = Literal["png", "tiff", "float"]
-
-DEFAULT_WINDOW = (0.0, 0.30)  # 1/mm; one for all scans, so that one grey means one density in a whole study
-GREY_MAX = {"png": 255, "tiff": 65535}
 SATURATED = 1e-3  # share of voxels beyond the window that is worth a warning
 SAMPLES = 12  # views that are looked at for air, spread over the scan
-
-FILTER_NAMES = {
-    "hamming": "Hamming (Alpha=0.54)",
-    "hann": "Hann",
-    "ramp": "Ramp",
-    "cosine": "Cosine",
-    "shepp-logan": "Shepp-Logan",
-}
 
 
 @dataclass(frozen=True)
@@ -235,8 +223,8 @@ class _Job:
             "projections": len(geometry.angles_deg),
             "notes": list(scan.notes),
         }
-        entries = _rec_entries(scan, geometry, grid, first, settings) | _result_entries(settings)
-        skyscan.write_rec_log(partial / f"{scan.name}_rec.log", self.log, entries)
+        recipe = Recipe(settings.filter, settings.ring_level, settings.format, settings.grey_window)
+        write_log(partial, scan.name, self.log, geometry, grid, first, recipe)
         view = field_of_view(geometry, grid)
         return Product(results, scan.name, grid, quantity, self.warnings, view=view)
 
@@ -309,13 +297,8 @@ class _Job:
     def _write_slice(self, partial: Path, numbered: tuple[int, NDArray[np.float32]]) -> int:
         """Write one slice, and return how many of its voxels lie beyond the window."""
         index, image = numbered
-        window = self.settings.grey_window
-        data: NDArray[Any] = image
-        if window is not None:
-            data = to_grey(image, window, GREY_MAX[self.settings.format])
-        prefix = f"{self.scan.name}_rec"
-        stacks.write_slices(partial, prefix, [data], format=self.settings.format, start=index)
-        return int(np.count_nonzero(image > self._window()[1]))
+        settings = self.settings
+        return write_slice(partial, self.scan.name, index, image, settings.format, settings.grey_window)
 
 
 def _grid(geometry: ConeGeometry, voxel_um: float | None) -> Grid:
@@ -335,54 +318,3 @@ def _grey_75(quantity: Quantity) -> float | None:
     if quantity.window is None or quantity.grey_max != 255:
         return None
     return float(to_attenuation(75.0, quantity))
-
-
-def _rec_entries(
-    scan: Scan, geometry: ConeGeometry, grid: Grid, first: int, settings: _Settings
-) -> dict[str, object]:
-    """Return what was done, in NRecon's words."""
-    count, height, width = grid.shape
-    return {
-        "Reconstruction Program": "bonemet",
-        "Program Version": f"Version: {__version__}",
-        "Reconstruction engine": "FDK",
-        "Postalignment Applied": 1,
-        "Postalignment": f"{geometry.axis_offset_px:.6f}",
-        "Dataset Prefix": scan.name,
-        "First Section": first,
-        "Last Section": first + count - 1,
-        "Section to Section Step": 1,
-        "Sections Count": count,
-        "Result Image Width (pixels)": width,
-        "Result Image Height (pixels)": height,
-        "Pixel Size (um)": f"{grid.spacing_mm[0] * 1000:.5f}",
-        "Reconstruction Angular Range (deg)": f"{geometry.range_deg:.2f}",
-        "Use 180+": "OFF",
-        "Angular Step (deg)": f"{abs(geometry.step_deg):.4f}",
-        "Smoothing": 0,
-        "Ring Artifact Correction": settings.ring_level,
-        "Object Bigger than FOV": "OFF",
-        "Reconstruction from ROI": "OFF",
-        "Filter cutoff relative to Nyquist frequency": round(100 * fdk.cutoff(geometry, grid)),
-        "Filter type description": FILTER_NAMES[settings.filter],
-        "Undersampling factor": 1,
-        "Threshold for defect pixel mask (%)": 0,
-        "Beam Hardening Correction (%)": 0,
-        "CS Static Rotation (deg)": "0.00",
-        "HU Calibration": "OFF",
-        "Cone-beam Angle Horiz.(deg)": f"{geometry.cone_angle_horizontal_deg:.6f}",
-        "Cone-beam Angle Vert.(deg)": f"{geometry.cone_angle_vertical_deg:.6f}",
-        "Filename Index Length": 8,
-        "Filename Prefix": f"{scan.name}_rec",
-    }
-
-
-def _result_entries(settings: _Settings) -> dict[str, object]:
-    """Return NRecon's entries about the files; floats need no conversion and get none."""
-    kind = {"png": "PNG", "tiff": "TIF(16)", "float": "TIF(32)"}[settings.format]
-    entries: dict[str, object] = {"Result File Type": kind}
-    if settings.grey_window is not None:
-        low, high = settings.grey_window
-        entries["Minimum for CS to Image Conversion"] = f"{low:.6f}"
-        entries["Maximum for CS to Image Conversion"] = f"{high:.6f}"
-    return entries

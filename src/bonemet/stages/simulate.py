@@ -26,6 +26,7 @@ from bonemet.simulation import scene as scenes
 from bonemet.stages.outcome import Outcome, Product, produce
 from bonemet.stages.simulated_scan import Scanning, write_scan
 from bonemet.stages.simulated_truth import Tissue, write_truth
+from bonemet.stages.simulated_volume import memory_gb, write_volume_scan
 
 FIRST_ANIMAL = 871
 _LARGEST_OFFSET = 3.5 / 864
@@ -39,10 +40,12 @@ def simulate(
     weeks: Sequence[int] = (0, 3),
     seed: int = 1,
     dose: str = "normal",
+    volume: bool = False,
+    voxel_um: float = 40.0,
     overwrite: bool = False,
     context: Context = SILENT,
 ) -> Outcome:
-    """Write a study of simulated raw scans, its records, and the truth beside them.
+    """Write a study of simulated raw scans, or of volumes, its records, and the truth beside them.
 
     Animals are named 871, 872, ...; the first, third, ... carry a tumour in one tibia. The same
     arguments give the same bytes.
@@ -61,6 +64,10 @@ def simulate(
         Everything drawn follows from it.
     dose
         Photons per pixel: ``low``, ``normal`` or ``high``.
+    volume
+        Whether volumes are made, without X-rays, in the place of reconstructions, instead of raw scans.
+    voxel_um
+        Their voxel; the preset does not count then.
     overwrite
         Whether ``out`` may be replaced when it holds something else.
     context
@@ -71,9 +78,12 @@ def simulate(
     SettingsError
         If a setting makes no sense, or the scans need more memory than allowed.
     """
-    chosen, camera = sizes.preset(preset), detector.dose(dose)
+    chosen = sizes.volume_size(voxel_um / 1000) if volume else sizes.preset(preset)
+    camera = detector.dose(dose)
     when = _check(chosen, animals, weeks, seed, context)
     settings = {"preset": preset, "animals": animals, "weeks": when, "seed": seed, "dose": dose}
+    if volume:
+        settings |= {"preset": None, "volume": True, "voxel_um": voxel_um}
 
     def work(partial: Path) -> Product:
         cohort = [_animal(index, seed) for index in range(animals)]
@@ -102,11 +112,13 @@ def _check(
         raise SettingsError(f"Weeks are different numbers from 0 up, such as 0,3, not {list(weeks)}.")
     if seed < 0:
         raise SettingsError(f"The seed is a number from 0 up, not {seed}.")
-    need = scenes.memory_gb(preset)
+    volume = isinstance(preset, sizes.VolumeSize)
+    need = memory_gb(preset, context.workers) if volume else scenes.memory_gb(preset)
     if need > context.memory_gb:
         raise SettingsError(
-            f"Scans of the preset {preset.name!r} need about {need:.0f} GB of memory, and "
-            f"{context.memory_gb:g} GB are allowed; choose a smaller preset."
+            f"{'Volumes' if volume else f'Scans of the preset {preset.name!r}'} need about {need:.0f} GB of "
+            f"memory, and {context.memory_gb:g} GB are allowed; "
+            f"choose {'larger voxels' if volume else 'a smaller preset'}."
         )
     return when
 
@@ -162,8 +174,12 @@ def _inoculation(seed: int) -> datetime.datetime:
 
 def _scan(study: Path, job: Scanning, tissue: Tissue, context: Context) -> dict[str, Any]:
     """Write one scan and its truth."""
-    folder = layout.folder(study, Component.ROTATION_XRAY, job.key)
-    write_scan(folder, job, context)
+    if isinstance(job.preset, sizes.VolumeSize):
+        folder = layout.folder(study, Component.RECON_CT, job.key)
+        write_volume_scan(folder, job, context)
+    else:
+        folder = layout.folder(study, Component.ROTATION_XRAY, job.key)
+        write_scan(folder, job, context)
     write_truth(layout.truth_folder(study, job.key), job, tissue, context)
     return {
         "animal": job.key.animal,

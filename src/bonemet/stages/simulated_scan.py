@@ -41,7 +41,7 @@ def write_scan(folder: Path, job: Scanning, context: Context) -> None:
     prefix = f"{job.key.animal}_week{job.key.week}"
     with context.progress(f"simulating {job.key}", job.preset.views) as tick:
         stacks.write_slices(folder, prefix + "_", _views(job, context, tick), format="tiff")
-    log = skyscan.format_log(_log(job, prefix))
+    log = skyscan.format_log(scan_log(job, prefix))
     (folder / f"{prefix}.log").write_bytes(log.encode("utf-8"))
 
 
@@ -64,7 +64,7 @@ def _views(job: Scanning, context: Context, tick: Tick) -> Iterator[NDArray[np.u
         tick(1)
 
 
-def _log(job: Scanning, prefix: str) -> dict[str, dict[str, object]]:
+def scan_log(job: Scanning, prefix: str) -> dict[str, dict[str, object]]:
     """Return the scan's log as a SkyScan 1276 would write it."""
     g = job.geometry
     pixel_um = f"{g.pixel_mm * 1000:.6f}"

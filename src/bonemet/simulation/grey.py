@@ -1,0 +1,401 @@
+"""Volumes without X-rays: grey values straight from the anatomy, as sharp and as noisy as reconstructed scans.
+
+Bones are sampled finely and blurred by the scanner's point spread; soft tissue is added with blurred
+edges; noise has the spectrum of filtered backprojection and is stronger where the beam was weaker
+(:mod:`bonemet.simulation.scanner`, :mod:`bonemet.simulation.paths`). Values are attenuations in 1/mm as a
+reconstruction gives them, each material one value: no cupping, no streaks between bones, no cone-beam errors.
+
+Everything is made slab by slab (32 slices), so memory is bounded; slabs and threads do not change a byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.context import Mapper
+from bonemet.core.errors import SettingsError
+from bonemet.core.grid import Grid, Triple
+from bonemet.kernels.jit import fast_kernel
+from bonemet.simulation import body, fine, soft
+from bonemet.simulation.anatomy import Animal
+from bonemet.simulation.noise import Noise, Rings
+from bonemet.simulation.paths import Surroundings, Tones, surroundings, tones
+from bonemet.simulation.pose import ScanPose
+from bonemet.simulation.scanner import Scanner, pixel_variance, scanner, taps
+from bonemet.simulation.skeleton import LABELS, LONG_BONES, Part, long_bone, skeleton
+
+SLAB = 32
+"""Slices that are made at a time."""
+_TYPICAL = (0.075, 1.7)
+"""Apatite (g/cm2) and muscle (cm) that the beam crosses on its way to a tibia, for bones without an animal."""
+
+Floats = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GreyVolume:
+    """Grey values and what is true of them.
+
+    Attributes
+    ----------
+    attenuation
+        (z, y, x) float32 in 1/mm.
+    labels
+        (z, y, x) uint8, as :class:`bonemet.simulation.Rendered` has them.
+    grid
+        Where the voxels are in the scan frame of poses.
+    matrices
+        4 x 4 per bone: points of the bone's frame to the grid's frame, mm.
+    tones
+        The attenuation of each material.
+    """
+
+    attenuation: Floats
+    labels: NDArray[np.uint8]
+    grid: Grid
+    matrices: Mapping[str, Matrix]
+    tones: Tones
+
+
+@fast_kernel
+def _finish(
+    out: Floats, noise: Floats, deviation: Floats, place: Matrix, rings: Floats, ring: Matrix
+) -> None:
+    """Add noise and rings to one slice (y, x).
+
+    ``deviation`` is a coarse slice; ``place``: its index (y, x) at voxel 0 and its step; ``ring``: x and y (mm) of
+    voxel 0, the voxel, the pitch of ``rings`` (2, radii), and the radius of the field.
+    """
+    rows, columns = deviation.shape
+    for j in range(out.shape[0]):
+        v = min(max(place[0] + j * place[2], 0.0), rows - 1.001)
+        b = int(v)
+        v -= b
+        y = ring[1] + j * ring[2]
+        for i in range(out.shape[1]):
+            x = ring[0] + i * ring[2]
+            radius = math.sqrt(x * x + y * y)
+            if radius > ring[4]:
+                out[j, i] = 0.0
+                continue
+            u = min(max(place[1] + i * place[2], 0.0), columns - 1.001)
+            a = int(u)
+            u -= a
+            low = (1 - u) * deviation[b, a] + u * deviation[b, a + 1]
+            high = (1 - u) * deviation[b + 1, a] + u * deviation[b + 1, a + 1]
+            value = out[j, i] + ((1 - v) * low + v * high) * noise[j, i]
+            r = radius / ring[3]
+            n = int(r)
+            if n + 1 < rings.shape[1]:
+                half = 0 if y >= 0.0 else 1
+                value += rings[half, n] + (r - n) * (rings[half, n + 1] - rings[half, n])
+            out[j, i] = np.float32(value)
+
+
+@dataclass(frozen=True, eq=False)
+class GreyScene:
+    """An animal, or a bone, about to be made grey on a grid; made by :func:`grey_scene` and :func:`bone_scene`.
+
+    Attributes
+    ----------
+    parts
+        The bones, in their places.
+    grid
+        The voxels.
+    scanner
+        What decides sharpness and noise.
+    around
+        Noise and tones at each place.
+    seed
+        Of noise and rings.
+    outline
+        Of the animal's soft tissue; None for muscle everywhere.
+    fat_mm
+        Thickness of its fat.
+    field_mm
+        Radius about the axis beyond which the scan saw nothing: values are 0 there.
+    bare
+        Whether values outside bones are 0, as in the stack of a single bone.
+    """
+
+    parts: Sequence[Part]
+    grid: Grid
+    scanner: Scanner
+    around: Surroundings
+    seed: int
+    outline: Matrix | None = None
+    fat_mm: float = 0.0
+    field_mm: float = math.inf
+    bare: bool = False
+    matrices: Mapping[str, Matrix] = field(default_factory=dict)
+
+    @property
+    def slabs(self) -> list[tuple[int, int]]:
+        """The slabs (first, stop) in which the volume is made."""
+        depth = self.grid.shape[0]
+        return [(z, min(z + SLAB, depth)) for z in range(0, depth, SLAB)]
+
+    @cached_property
+    def _voxel(self) -> float:
+        return self.grid.spacing_mm[0]
+
+    @cached_property
+    def _stride(self) -> int:
+        return fine.oversampling(self._voxel)
+
+    @cached_property
+    def _taps(self) -> tuple[Floats, Floats]:
+        step = self._voxel / self._stride
+        from bonemet.simulation.scanner import frequencies
+
+        edge = fine.edge_transfer(frequencies(step), step)
+        across, along = (taps(self.scanner, self._voxel, step, edge, across=a) for a in (True, False))
+        return across.astype(np.float32), along.astype(np.float32)
+
+    @cached_property
+    def _noise(self) -> Noise:
+        return Noise(self.scanner, self._voxel, self.grid.shape[1:], self.seed)
+
+    @cached_property
+    def _rings(self) -> Rings | None:
+        rings = Rings(self.scanner, self._voxel, min(self._reach_mm, self.field_mm) + self._voxel, self.seed)
+        return rings if rings.size > 0 and self.outline is not None else None
+
+    @cached_property
+    def _reach_mm(self) -> float:
+        corners = self.grid.index_to_mm([[0, 0, 0], np.asarray(self.grid.shape) - 1])
+        return float(np.hypot(*np.abs(corners[:, :2]).max(axis=0)))
+
+    @cached_property
+    def _edges(self) -> tuple[Floats, float, float, float]:
+        """Profile of soft tissue over distance, its first distance and step, and the blur of its edges (mm)."""
+        s = self.scanner
+        variance = 0.16 + (3 / 12 if s.rays == 1 else 4 / 12) + 0.46
+        blur = math.sqrt(variance * max(s.pixel_mm, self._voxel) ** 2 + s.soft_mm**2 / 4)
+        return *soft.profile(self.around.tones.soft, self.fat_mm, blur), blur
+
+    @cached_property
+    def _bed(self) -> Floats:
+        return soft.bed(self.grid, float(self.around.tones.soft[body.PLASTIC]), self._edges[3])
+
+    def prepare(self) -> None:
+        """Compute what all slabs share, before threads ask for it."""
+        _ = self._taps, self._noise.along, self._noise.plane(0), self._edges, self._bed
+        if self._rings is not None:
+            self._rings.profile(0)
+
+    def slab(self, first: int, stop: int) -> tuple[Floats, NDArray[np.uint8]]:
+        """Return attenuation and labels (z, y, x) of one of :attr:`slabs`."""
+        part = self.grid.crop((first, 0, 0), (stop, *self.grid.shape[1:]))
+        out, labels = self._tissue(part)
+        noise = self._noise.slab(first, stop)
+        for k in range(stop - first):
+            self._blemish(out[k], noise[k], first + k)
+        if self.bare:
+            out[labels == 0] = 0
+        return out, labels
+
+    def _tissue(self, part: Grid) -> tuple[Floats, NDArray[np.uint8]]:
+        """Return noise-free values and labels of part of the grid."""
+        tone = self.around.tones
+        labels = np.zeros(part.shape, np.uint8)
+        muscle = np.float32(tone.soft[body.MUSCLE])
+        if self.outline is None:
+            out = np.full(part.shape, muscle)
+        else:
+            out = np.empty(part.shape, np.float32)
+            out[:] = self._bed
+            labels[:, self._bed > 0.5 * tone.soft[body.PLASTIC]] = LABELS["holder"]
+            soft.fill(out, self.outline, part, *self._edges[:3])
+        found = self._mineral(part)
+        if found is None:
+            return out, labels
+        box, bones, mineral = found
+        labels[box] = np.where(bones != 0, bones, labels[box])
+        out[box][bones != 0] = muscle
+        out[box] += mineral * np.float32(tone.mineral)
+        return out, labels
+
+    def _mineral(self, part: Grid) -> tuple[tuple[slice, slice, slice], NDArray[np.uint8], Floats] | None:
+        """Return the box of the bones in part of the grid, their labels and their blurred mineral."""
+        across, along = self._taps
+        o = self._stride
+        half = np.array([along.size // 2, across.size // 2, across.size // 2])
+        limits = fine.box_of(self.parts, part, int(half.max()) // o + 2)
+        if limits is None:
+            return None
+        low, high = limits
+        step = self._voxel / o
+        corner = part.index_to_mm(low) - half[::-1] * step
+        shape = (high - low - 1) * o + 1 + 2 * half
+        samples = Grid.isotropic(shape.tolist(), step, (float(corner[0]), float(corner[1]), float(corner[2])))
+        bones, mineral = fine.paint_fine(self.parts, samples)
+        inner = tuple(slice(int(h), int(n - h), o) for h, n in zip(half, shape, strict=True))
+        box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+        return box, bones[inner], fine.reduce(mineral, across, along, o)
+
+    def _blemish(self, plane: Floats, noise: Floats, z: int) -> None:
+        """Add noise and rings to slice ``z``."""
+        coarse, grid = self.around.grid, self.grid
+        x, y, level = (float(v) for v in grid.index_to_mm([z, 0, 0]))
+        at = (np.array([level, y, x]) - np.asarray(coarse.origin_mm)[::-1]) / coarse.spacing_mm[0]
+        k = min(max(at[0], 0.0), coarse.shape[0] - 1.0)
+        low = int(k)
+        high = min(low + 1, coarse.shape[0] - 1)
+        stack = self.around.deviation
+        deviation = (stack[low] + np.float32(k - low) * (stack[high] - stack[low])).astype(np.float32)
+        place = np.array([at[1], at[2], self._voxel / coarse.spacing_mm[0]])
+        rings = np.zeros((2, 1), np.float32) if self._rings is None else self._rings.profile(z)
+        pitch = 1.0 if self._rings is None else self._rings.pitch_mm
+        _finish(plane, noise, deviation, place, rings, np.array([x, y, self._voxel, pitch, self.field_mm]))
+
+    def volume(self, mapper: Mapper = map) -> GreyVolume:
+        """Return the whole volume."""
+        self.prepare()
+        out, labels = np.empty(self.grid.shape, np.float32), np.empty(self.grid.shape, np.uint8)
+
+        def one(slab: tuple[int, int]) -> None:
+            out[slice(*slab)], labels[slice(*slab)] = self.slab(*slab)
+
+        for _ in mapper(one, self.slabs):
+            pass
+        return GreyVolume(out, labels, self.grid, self.matrices, self.around.tones)
+
+
+def grey_scene(
+    animal: Animal,
+    week: int,
+    pose: ScanPose,
+    grid: Grid,
+    *,
+    scanned: Scanner | None = None,
+    seed: int = 0,
+    field_mm: float = math.inf,
+    mapper: Mapper = map,
+) -> GreyScene:
+    """Return an animal ready to be made grey slab by slab; see :func:`grey_volume`."""
+    _check(grid, seed)
+    scanned = scanned or scanner(grid.spacing_mm[0])
+    low = grid.origin_mm[2]
+    high = low + grid.shape[0] * grid.spacing_mm[0]
+    around = surroundings(animal, week, pose, (low, high), scanned, mapper=mapper)
+    parts = skeleton(animal, week, pose)
+    outline, fat = body.outline(animal, pose), animal.sizes.fat_mm
+    return GreyScene(parts, grid, scanned, around, seed, outline, fat, field_mm, matrices=dict(pose.matrices))
+
+
+def grey_volume(
+    animal: Animal,
+    week: int,
+    pose: ScanPose,
+    grid: Grid,
+    *,
+    scanned: Scanner | None = None,
+    seed: int = 0,
+    mapper: Mapper = map,
+) -> GreyVolume:
+    """Return an animal in a pose as a reconstruction would show it.
+
+    Parameters
+    ----------
+    animal, week, pose
+        Who, when and how.
+    grid
+        Cubic voxels in the scan frame of poses.
+    scanned
+        What decides sharpness and noise; by default a scanner of pixels as large as the voxels, at the normal
+        dose (:func:`bonemet.simulation.scanner.scanner`).
+    seed
+        Of noise and rings.
+    mapper
+        An ordered map, for threads; they do not change a byte.
+
+    Raises
+    ------
+    SettingsError
+        If the voxels are no cubes along the axes, or the seed is negative.
+    """
+    return grey_scene(animal, week, pose, grid, scanned=scanned, seed=seed, mapper=mapper).volume(mapper)
+
+
+def bone_grid(
+    animal: Animal,
+    week: int,
+    bone: str,
+    matrix: Matrix,
+    spacing_mm: float,
+    *,
+    margin_mm: float = 0.3,
+) -> Grid:
+    """Return a grid that holds a long bone, placed by a matrix, with a margin about it."""
+    part = replace(long_bone(animal, week, bone), matrix=np.asarray(matrix, dtype=np.float64))
+    corners = np.array(np.meshgrid(*zip(part.low, part.high, strict=True))).reshape(3, -1).T
+    placed = corners @ part.matrix[:3, :3].T + part.matrix[:3, 3]
+    low, high = placed.min(axis=0) - margin_mm, placed.max(axis=0) + margin_mm
+    shape = np.ceil((high - low) / spacing_mm).astype(int) + 1
+    origin: Triple = (float(low[0]), float(low[1]), float(low[2]))
+    return Grid.isotropic(shape[::-1].tolist(), spacing_mm, origin)
+
+
+def grey_bone(
+    animal: Animal,
+    week: int,
+    bone: str,
+    matrix: Matrix,
+    grid: Grid,
+    *,
+    scanned: Scanner | None = None,
+    seed: int = 0,
+    bare: bool = True,
+) -> GreyVolume:
+    """Return one long bone as a reconstruction would show it, in any place and cut as one likes.
+
+    Parameters
+    ----------
+    animal, week
+        Who and when.
+    bone
+        ``left tibia`` (its fibula with it), ``right femur``, ...
+    matrix
+        4 x 4 from the bone's frame to the grid's; left bones' frames are mirrored, see
+        :mod:`bonemet.simulation.pose`.
+    grid
+        Cubic voxels; :func:`bone_grid` gives one that holds the bone. Ends may be cropped.
+    scanned, seed
+        As in :func:`grey_volume`.
+    bare
+        Whether values outside the bone's outer contour are 0, as in the stack of a single bone; else muscle
+        surrounds it.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such bone, or the grid's voxels are no cubes along the axes.
+    """
+    _check(grid, seed)
+    placed = np.asarray(matrix, dtype=np.float64)
+    part = replace(long_bone(animal, week, bone), matrix=placed)
+    scanned = scanned or scanner(grid.spacing_mm[0])
+    made = tones(np.array(_TYPICAL[:1]), np.array(_TYPICAL[1:]), np.ones(1))
+    integral = 10 * _TYPICAL[1] * made.soft[body.MUSCLE] + 1e4 * _TYPICAL[0] * made.mineral
+    deviation = np.sqrt(pixel_variance(scanned, np.full((1, 2, 2), integral))).astype(np.float32)
+    around = Surroundings(Grid.isotropic((1, 2, 2), 1.0), deviation, made)
+    scene = GreyScene([part], grid, scanned, around, seed, bare=bare, matrices={bone: placed})
+    return scene.volume()
+
+
+def _check(grid: Grid, seed: int) -> None:
+    if max(grid.spacing_mm) - min(grid.spacing_mm) > 1e-9 or not np.array_equal(grid.direction, np.eye(3)):
+        raise SettingsError("Grey volumes are made of cubic voxels along the axes; give such a grid.")
+    if seed < 0:
+        raise SettingsError(f"The seed is a number from 0 up, not {seed}.")
+
+
+__all__ = ["LONG_BONES", "GreyScene", "GreyVolume", "bone_grid", "grey_bone", "grey_scene", "grey_volume"]
