@@ -1,8 +1,8 @@
 """Bones as finely sampled mineral, and its reduction to voxels by weighted sums.
 
-Bones are sampled between voxels, too, so that an edge keeps its place to a small part of a voxel wherever it
-falls: at the voxels' centres and, where voxels are larger than 25 um, halfway between. Where samples lie closer
-than 12 um, every second one asks the shapes for their distance, and the others interpolate it.
+Bones are sampled at the voxels' centres and, where voxels are larger than 25 um, halfway between, so that
+an edge keeps its place to a small part of a voxel wherever it falls. Where samples lie closer than 12 um,
+every second one asks the shapes for their distance, and the others interpolate it.
 
 The value of a sample is the share of tissue about it: a smooth step over the distance to the
 surface, narrow enough that trabeculae keep their mass.
@@ -77,7 +77,7 @@ def _ask(
     every: int,
     nodes: Array,
 ) -> bool:
-    """Fill the distances and densities at every ``every``-th sample of a patch; tell whether any is bone's."""
+    """Fill the distances and densities at every so many samples of a patch; tell whether bone is near."""
     step = frame[3]
     count = _PATCH // every + (1 if every > 1 else 0)
     found = False
@@ -181,7 +181,7 @@ def _paint(
 
 
 def box_of(parts: Sequence[Part], grid: Grid, margin: int) -> tuple[Array, Array] | None:
-    """Return the first and last voxels (z, y, x; half-open) of a grid that bones may touch, None where none."""
+    """Return the first and last voxels (z, y, x; half-open) of a grid that bones may touch, if any."""
     lows, highs = [], []
     for part in parts:
         low, high = _span(part, grid, margin)

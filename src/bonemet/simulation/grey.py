@@ -1,4 +1,4 @@
-"""Volumes without X-rays: grey values straight from the anatomy, as sharp and as noisy as reconstructed scans.
+"""Volumes without X-rays: grey values straight from the anatomy, as sharp and noisy as reconstructions.
 
 Bones are sampled finely and blurred by the scanner's point spread; soft tissue is added with blurred
 edges; noise has the spectrum of filtered backprojection and is stronger where the beam was weaker
@@ -27,13 +27,13 @@ from bonemet.simulation.anatomy import Animal
 from bonemet.simulation.noise import Noise, Rings
 from bonemet.simulation.paths import Surroundings, Tones, surroundings, tones
 from bonemet.simulation.pose import ScanPose
-from bonemet.simulation.scanner import Scanner, pixel_variance, scanner, taps
+from bonemet.simulation.scanner import Scanner, frequencies, pixel_variance, scanner, taps
 from bonemet.simulation.skeleton import LABELS, LONG_BONES, Part, long_bone, skeleton
 
 SLAB = 32
 """Slices that are made at a time."""
 _TYPICAL = (0.075, 1.7)
-"""Apatite (g/cm2) and muscle (cm) that the beam crosses on its way to a tibia, for bones without an animal."""
+"""Apatite (g/cm2) and muscle (cm) that the beam crosses on its way to a tibia; for bones on their own."""
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -70,8 +70,8 @@ def _finish(
 ) -> None:
     """Add noise and rings to one slice (y, x).
 
-    ``deviation`` is a coarse slice; ``place``: its index (y, x) at voxel 0 and its step; ``ring``: x and y (mm) of
-    voxel 0, the voxel, the pitch of ``rings`` (2, radii), and the radius of the field.
+    ``deviation`` is a coarse slice; ``place``: its index (y, x) at voxel 0 and its step; ``ring``: x and y
+    (mm) of voxel 0, the voxel, the pitch of ``rings`` (2, radii), and the radius of the field.
     """
     rows, columns = deviation.shape
     for j in range(out.shape[0]):
@@ -101,7 +101,7 @@ def _finish(
 
 @dataclass(frozen=True, eq=False)
 class GreyScene:
-    """An animal, or a bone, about to be made grey on a grid; made by :func:`grey_scene` and :func:`bone_scene`.
+    """An animal, or a bone, about to be made grey on a grid; see :func:`grey_scene`.
 
     Attributes
     ----------
@@ -153,8 +153,6 @@ class GreyScene:
     @cached_property
     def _taps(self) -> tuple[Floats, Floats]:
         step = self._voxel / self._stride
-        from bonemet.simulation.scanner import frequencies
-
         edge = fine.edge_transfer(frequencies(step), step)
         across, along = (taps(self.scanner, self._voxel, step, edge, across=a) for a in (True, False))
         return across.astype(np.float32), along.astype(np.float32)
@@ -175,7 +173,7 @@ class GreyScene:
 
     @cached_property
     def _edges(self) -> tuple[Floats, float, float, float]:
-        """Profile of soft tissue over distance, its first distance and step, and the blur of its edges (mm)."""
+        """Profile of soft tissue over distance, its first distance and step, the blur of edges (mm)."""
         s = self.scanner
         variance = 0.16 + (3 / 12 if s.rays == 1 else 4 / 12) + 0.46
         blur = math.sqrt(variance * max(s.pixel_mm, self._voxel) ** 2 + s.soft_mm**2 / 4)
@@ -212,7 +210,7 @@ class GreyScene:
         else:
             out = np.empty(part.shape, np.float32)
             out[:] = self._bed
-            labels[:, self._bed > 0.5 * tone.soft[body.PLASTIC]] = LABELS["holder"]
+            labels[:] = (self._bed > 0.5 * tone.soft[body.PLASTIC]) * np.uint8(LABELS["holder"])
             soft.fill(out, self.outline, part, *self._edges[:3])
         found = self._mineral(part)
         if found is None:

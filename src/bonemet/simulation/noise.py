@@ -1,8 +1,8 @@
 """Noise and rings as filtered backprojection makes them, slice by slice.
 
 Every slice draws white noise from a counter-based generator of its own (Salmon 2011,
-doi:10.1145/2063384.2063405), so any slab has the bytes of the whole. The noise is shaped in the plane by the root of
-its spectrum, and mixed with that of its neighbours along z.
+doi:10.1145/2063384.2063405), so any slab has the bytes of the whole. The noise is shaped in the plane by the
+root of its spectrum, and mixed with that of its neighbours along z.
 
 Rings are errors of pixels that stay from view to view: drawn for every pixel of a row, filtered as the row is
 filtered, and laid along the half circle on which the pixel's rays touch it.
@@ -78,19 +78,23 @@ class Noise:
 
     @cached_property
     def _root(self) -> Plane:
+        """Root of the power of one of the two parts of a frequency's amplitude."""
         rows, columns = self._size
         fy, fx = np.fft.fftfreq(rows, self.voxel_mm), np.fft.rfftfreq(columns, self.voxel_mm)
         power = folded_across(self.scanner, self.voxel_mm, fy, fx) / self.voxel_mm**2
-        power *= math.radians(self.scanner.step_deg) * overlap(self.scanner)
+        power *= math.radians(self.scanner.step_deg) * overlap(self.scanner) * rows * columns / 2
+        power[:, 0] *= 2  # columns of which only the real part counts
+        if columns % 2 == 0:
+            power[:, -1] *= 2
         return np.sqrt(power).astype(np.float32)
 
     def plane(self, z: int) -> Plane:
         """Return the noise of slice ``z`` (any whole number) before its neighbours are mixed in."""
-        white = _generator(self.seed, 2, z + 2**20).standard_normal(self._size, dtype=np.float32)
-        spectrum = fft.rfft2(white, overwrite_x=True)
-        spectrum *= self._root
+        root = self._root
+        parts = _generator(self.seed, 2, z + 2**20).standard_normal((*root.shape, 2), dtype=np.float32)
+        parts *= root[..., None]
         rows, columns = self.shape
-        shaped = fft.irfft2(spectrum, s=self._size, overwrite_x=True)
+        shaped = fft.irfft2(parts.view(np.complex64)[..., 0], s=self._size, overwrite_x=True)
         return np.asarray(shaped[:rows, :columns], dtype=np.float32)
 
     def slab(self, first: int, stop: int) -> NDArray[np.float32]:
@@ -145,7 +149,6 @@ class Rings:
         radii = np.arange(0.0, self.reach_mm, self.pitch_mm)
         angles = np.radians(np.arange(-90.0, 90.0, self.scanner.step_deg))
         # on the half circle about the tangent point the ray's distance from the axis is radius * cos(angle)
-        out = np.zeros((len(radii), 2 * pixels))
         bins = np.zeros((len(radii), pixels + 1))
         for angle in angles:
             place = radii * math.cos(angle) / p
@@ -157,12 +160,11 @@ class Rings:
         # between two pixels' centres the filtered row is their mean: pixels lie half a pixel off the axis
         near = np.floor(at).astype(int)
         rows = 0.5 * (kernel[near % length] + kernel[(near + 1) % length])
-        out[:] = bins @ rows
-        return out * math.radians(self.scanner.step_deg)
+        return np.asarray(np.einsum("ij,jk->ik", bins, rows) * math.radians(self.scanner.step_deg))
 
     def profile(self, z: int) -> NDArray[np.float32]:
         """Return the rings of slice ``z`` (2, radii): where y > 0 and where y < 0."""
         table = self._filter
-        errors = self.size * _generator(self.seed, 3, z + 2**20).standard_normal(table.shape[1])
+        errors = np.asarray(_generator(self.seed, 3, z + 2**20).normal(0.0, self.size, table.shape[1]))
         both = np.stack([(table * errors).sum(axis=1), (table * errors[::-1]).sum(axis=1)])
         return both.astype(np.float32)

@@ -1,14 +1,15 @@
 """What lies around every place of an animal: how noisy it is there, and how hard the beam has become.
 
-The body is taken coarsely (1 mm) and looked through along parallel lines from 24 sides. The noise of a voxel is
-the mean, over the lines through it, of the variance of their line integrals; a material attenuates there as
-the hardened beam at the end of these lines says.
+The body is taken coarsely (1 mm) and looked through along parallel lines from 24 sides. The noise of a voxel
+is the mean, over the lines through it, of the variance of their line integrals; a material attenuates there
+as the hardened beam at the end of these lines says.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def _through(volume: NDArray[np.float32], angle: float, sums: NDArray[np.float32
         for t in range(n):
             x = mid + (u - mid) * c - (t - mid) * s
             y = mid + (u - mid) * s + (t - mid) * c
-            i, j = int(math.floor(x)), int(math.floor(y))
+            i, j = math.floor(x), math.floor(y)
             if i < 0 or j < 0 or i >= n - 1 or j >= n - 1:
                 continue
             a, b = np.float32(x - i), np.float32(y - j)
@@ -135,7 +136,7 @@ def _looked_up(table: AttenuationTable, apatite: Array, muscle: Array) -> Array:
     return np.asarray((1 - a) * here + a * there)
 
 
-def tones(apatite_g_cm2: Array, muscle_cm: Array, weights: Array) -> Tones:
+def tones(apatite_g_cm2: NDArray[Any], muscle_cm: NDArray[Any], weights: Array) -> Tones:
     """Return how materials attenuate at the end of lines through amounts of apatite and muscle.
 
     A little bone adds to a line integral what the beam behind the whole line gives it. Soft tissue
@@ -204,7 +205,7 @@ def surroundings(
     share = (mineral / max(float(mineral.sum()), 1e-9)).astype(np.float64)
     where = share > 0
     made = (
-        tones(*(b[where].astype(np.float64) / _ANGLES for b in behind), share[where])
+        tones(behind[0][where] / _ANGLES, behind[1][where] / _ANGLES, share[where])
         if where.any()
         else tones(np.zeros(1), np.full(1, 2.0), np.ones(1))
     )

@@ -20,14 +20,15 @@ one for y stands for it (within 0.01 at half the contrast).
 
 Noise is white from pixel to pixel and becomes, by ramp, window and interpolation, in the plane
 ``NPS(f) ~ |f| window(f)^2 sinc(p f)^4`` and along z ``sinc(p f)^4``, folded into the voxels' own frequencies
-(Kijewski and Judy 1987, doi:10.1088/0031-9155/32/5/002). Its variance is that of a pixel's line integral times
-the angle between views times the integral of this spectrum; see :func:`variance_factor`.
+(Kijewski and Judy 1987, doi:10.1088/0031-9155/32/5/003). Its variance is that of a pixel's line integral
+times the angle between views times the integral of this spectrum; see :func:`variance_factor`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ from bonemet.core.errors import SettingsError
 from bonemet.simulation import detector
 from bonemet.simulation.presets import SOD_MM, Preset
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 _ALPHA = 0.54
 _ACROSS = math.sqrt(0.5 + 1 / math.pi)
