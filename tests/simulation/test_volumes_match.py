@@ -38,7 +38,7 @@ def radial(power, spacing, edges):
 
 @pytest.fixture(scope="module")
 def noises():
-    """Reconstructed noise of an empty beam, and the noise that is made for it; both for one variance a pixel."""
+    """Reconstructed noise, and the noise that is made for it; both for one variance a pixel."""
     g = band(320)
     rng = np.random.default_rng(5)
     rays = rng.standard_normal((len(g.angles_deg), g.rows, g.columns), dtype=np.float32)
