@@ -15,7 +15,7 @@ from bonemet.simulation.noise import Noise
 from bonemet.simulation.scanner import Scanner, pixel_variance, scanner_of, variance_factor
 
 SMALL = presets.preset("small")
-QUIET = detector.Detector(gain_error=0, drift=0, flicker=0, dead_share=0)
+QUIET = detector.Detector(gain_error=0, drift=0, flicker=0, dead_share=0, flat_drift=0)
 ROWS = 32
 
 

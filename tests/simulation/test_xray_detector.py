@@ -1,13 +1,17 @@
 """The camera's noise and faults, and the scanner's geometry."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bonemet.core.errors import SettingsError
-from bonemet.simulation.detector import DOSES, PERFECT, WHITE, Detector, dose, panel, record
+from bonemet.simulation.detector import DOSES, PERFECT, WHITE, Detector, dose, expose, panel, record
 from bonemet.simulation.presets import PRESETS, preset
 
-FLAT = Detector(10_000.0, blur_px=0, electronic=0, gain_error=0, drift=0, flicker=0, dead_share=0)
+FLAT = Detector(
+    10_000.0, blur_px=0, electronic=0, gain_error=0, drift=0, flicker=0, dead_share=0, flat_drift=0
+)
 
 
 def shots(light, detector, views=1, seed=5):
@@ -18,7 +22,9 @@ def shots(light, detector, views=1, seed=5):
 @pytest.mark.parametrize("transmission", [1.0, 0.5, 0.1])
 @pytest.mark.parametrize("photons", [2_000.0, 20_000.0])
 def test_noise_is_poisson(transmission, photons):
-    detector = Detector(photons, blur_px=0, electronic=0, gain_error=0, drift=0, flicker=0, dead_share=0)
+    detector = Detector(
+        photons, blur_px=0, electronic=0, gain_error=0, drift=0, flicker=0, dead_share=0, flat_drift=0
+    )
     light = np.full((300, 300), transmission, np.float32)
     counts = shots(light, detector)[0] * (photons / WHITE)
     assert counts.mean() == pytest.approx(transmission * photons, rel=0.01)
@@ -27,8 +33,41 @@ def test_noise_is_poisson(transmission, photons):
     assert counts.var() == pytest.approx(transmission * photons + rounding, rel=0.03)
 
 
+@pytest.mark.parametrize("mean", [0.4, 6.0, 38.0, 43.0, 300.0])
+@pytest.mark.parametrize("electronic", [0.0, 5.0])
+def test_few_photons_have_poisson_cumulants(mean, electronic):
+    """Mean, variance and third cumulant of Poisson noise are all its mean; electronic noise adds variance."""
+    camera = Detector(mean, 0, electronic, 0, 0, 0, 0, 0)
+    faults, size = panel(camera, 400, 400, 1), 400 * 400 * 4
+    light = np.full((400, 400), 1.0, np.float32)
+    counts = np.empty((4, 400, 400), np.float32)
+    for view in range(4):
+        expose(light, mean, electronic, faults.flat, np.uint64(1000 + view), counts[view])
+    away = counts.astype(float) - mean
+    variance = mean + electronic**2
+    assert away.mean() == pytest.approx(0, abs=4 * np.sqrt(variance / size))
+    assert (away**2).mean() == pytest.approx(variance, rel=0.012)
+    # the third moment scatters by sqrt(15 variance^3 / n) for what is nearly normal
+    assert (away**3).mean() == pytest.approx(mean, abs=5 * np.sqrt(15 * variance**3 / size) + 0.01 * mean)
+    assert abs(np.corrcoef(away[0, :, 1:].ravel(), away[0, :, :-1].ravel())[0, 1]) < 0.012
+    assert abs(np.corrcoef(away[0].ravel(), away[1].ravel())[0, 1]) < 0.012
+
+
+def test_open_beam_drifts_away_from_its_flat_field():
+    detector = Detector(1e10, 0, 0, gain_error=0, drift=0, flicker=0, dead_share=0, flat_drift=0.02)
+    light = np.full((61, 81), 0.5, np.float32)
+    first, middle, last = (s / (0.5 * WHITE) - 1 for s in shots(light, detector, views=3))
+    across, down, bowl = panel(detector, 61, 81, 5).flat
+    y, x = np.meshgrid(np.linspace(-1, 1, 61), np.linspace(-1, 1, 81), indexing="ij")
+    wanted = across * x + down * y + bowl * (x**2 + y**2)
+    assert np.abs(wanted).max() > 0.005
+    assert np.allclose(last, wanted, atol=2e-4)
+    assert np.allclose(middle, wanted / 2, atol=2e-4)
+    assert np.allclose(first, 0, atol=2e-4)
+
+
 def test_electronic_noise_adds_up():
-    detector = Detector(10_000.0, 0, 50.0, 0, 0, 0, 0)
+    detector = Detector(10_000.0, 0, 50.0, 0, 0, 0, 0, 0)
     counts = shots(np.full((300, 300), 0.25, np.float32), detector)[0] * (10_000 / WHITE)
     assert counts.var() == pytest.approx(2_500 + 50**2, rel=0.03)
 
@@ -45,7 +84,7 @@ def test_perfect_camera_and_blur():
 
 
 def test_pixels_keep_their_errors_and_drift():
-    detector = Detector(1e10, 0, 0, gain_error=0.01, drift=0.004, flicker=0, dead_share=0)
+    detector = Detector(1e10, 0, 0, gain_error=0.01, drift=0.004, flicker=0, dead_share=0, flat_drift=0)
     light = np.full((120, 130), 0.8, np.float32)
     first, middle, last = (s / (0.8 * WHITE) - 1 for s in shots(light, detector, views=3))
     assert first.std() == pytest.approx(0.01, rel=0.03)
@@ -88,10 +127,24 @@ def test_doses_rise():
 def test_presets_keep_the_scanners_width(name):
     chosen = preset(name)
     geometry = chosen.geometry(1.5)
-    assert geometry.cone_angle_horizontal_deg == pytest.approx(25.888290, abs=1e-9)
+    whole = replace(geometry, columns=chosen.camera_columns)
+    assert whole.cone_angle_horizontal_deg == pytest.approx(25.888290, abs=1e-9)
     assert geometry.range_deg == pytest.approx(208)
     assert geometry.axis_offset_px == 1.5
-    assert chosen.columns * chosen.pixel_mm == pytest.approx(42.6586, abs=1e-3)
+    assert chosen.camera_columns * chosen.pixel_mm == pytest.approx(42.6586, abs=1e-3)
+    x, y = chosen.crop_origin
+    assert 2 * x + chosen.columns == chosen.camera_columns
+    assert 0 <= y <= chosen.camera_rows - chosen.rows
+
+
+def test_windows_keep_the_pixel_and_the_middle():
+    window = preset("full").window(640, 300)
+    assert window.pixel_mm == preset("full").pixel_mm
+    assert window.crop_origin == (1696, 1371 - 153)
+    assert window.geometry().optical_axis_row == 153
+    for columns, rows in ((641, 300), (4034, 300), (640, 3000), (8, 300)):
+        with pytest.raises(SettingsError, match="window"):
+            preset("full").window(columns, rows)
 
 
 def test_full_preset_has_the_published_cone_angles():

@@ -12,16 +12,20 @@ from scipy import ndimage
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
+from bonemet.simulation.fields import field_of, join_lines, pack_lines, upright
 from bonemet.simulation.materials import ALUMINIUM, HYDROXYAPATITE, MUSCLE, WATER
 from bonemet.simulation.spectrum import attenuation_table, single_energy, soft_materials, tube_spectrum
-from bonemet.simulation.xray import Body, Rays, empty_field, field_of, line_integrals, project
+from bonemet.simulation.xray import Body, Rays, line_integrals, project
 
 ANGLES = st.floats(0, 360)
 TURNS = st.sampled_from([1, -1])
 
 
-def geometry(angles=(0.0,), *, rows=60, columns=70, pixel=0.4, offset=0.0, axis_row=28.0, turn=1, sod=60.0):
-    return ConeGeometry(rows, columns, pixel, sod, 2 * sod, np.asarray(angles, float), offset, axis_row, turn)
+def geometry(
+    angles=(0.0,), *, rows=60, columns=70, pixel=0.4, offset=0.0, axis_row=28.0, turn=1, sod=60.0, tilt=0.0
+):
+    angles = np.asarray(angles, float)
+    return ConeGeometry(rows, columns, pixel, sod, 2 * sod, angles, offset, axis_row, turn, tilt)
 
 
 def grid_at(centre, n, spacing):
@@ -50,10 +54,11 @@ def standing(point, angle_deg, turn):
 def shadow(point, g, view):
     """Column, row and magnification of a point's shadow, by similar triangles."""
     x, y, z = standing(point, g.angles_deg[view], g.turn)
-    m = g.sod_mm / (g.sod_mm - y)
+    m, tilt = g.sod_mm / (g.sod_mm - y), math.radians(g.axis_tilt_deg)
+    across, down = m * x / g.pixel_mm, m * z / g.pixel_mm
     return (
-        (g.columns - 1) / 2 + g.axis_offset_px + m * x / g.pixel_mm,
-        g.optical_axis_row + m * z / g.pixel_mm,
+        (g.columns - 1) / 2 + g.axis_offset_px + across * math.cos(tilt) + down * math.sin(tilt),
+        g.optical_axis_row + down * math.cos(tilt) - across * math.sin(tilt),
         m,
     )
 
@@ -114,14 +119,16 @@ def test_mass_is_kept(angle, turn, x, y, z):
     angle=ANGLES,
     turn=TURNS,
     offset=st.floats(-4, 4),
+    tilt=st.floats(-2, 2),
     point=st.tuples(st.floats(-5, 5), st.floats(-5, 5), st.floats(-4, 4)),
+    shift=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
 )
-def test_bead_is_magnified_and_where_it_should_be(angle, turn, offset, point):
+def test_bead_is_magnified_and_where_it_should_be(angle, turn, offset, tilt, point, shift):
     sigma = 0.8
-    g = geometry([angle], turn=turn, offset=offset)
+    g = geometry([angle], turn=turn, offset=offset, tilt=tilt)
     values, grid, _ = blob(point, sigma)
-    u, v, spread = moments(line_integrals(field_of(values, grid), Rays.of_view(g, 0)).astype(float))
-    column, row, magnification = shadow(point, g, 0)
+    u, v, spread = moments(line_integrals(field_of(values, grid), Rays.of_view(g, 0), shift).astype(float))
+    column, row, magnification = shadow(np.add(point, shift), g, 0)
     assert u == pytest.approx(column, abs=0.05)
     assert v == pytest.approx(row, abs=0.05)
     assert spread == pytest.approx(sigma * magnification / g.pixel_mm, rel=0.02)
@@ -141,25 +148,77 @@ def test_shadow_of_the_axis_stands_still(turn):
         assert column == pytest.approx((g.columns - 1) / 2 + 2.75, abs=0.02)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_shadow_of_a_tilted_axis_leans(turn):
+    n, h = 25, 0.1
+    x = (np.arange(n) - n // 2) * h
+    rod = np.exp(-(x**2 + x[:, None] ** 2) / (2 * 0.25**2)).astype(np.float32)
+    wire = np.tile(rod, (120, 1, 1))
+    field = field_of(wire, Grid.isotropic(wire.shape, h, (x[0], x[0], -6.0)))
+    tilt = 1.5
+    g = geometry(np.arange(0, 360, 37.3), offset=1.25, turn=turn, pixel=0.1, tilt=tilt)
+    for view in range(len(g.angles_deg)):
+        image = line_integrals(field, Rays.of_view(g, view)).astype(float)
+        column = (np.arange(g.columns)[:, None] * image).sum(axis=0) / image.sum(axis=0)
+        leaning = math.tan(math.radians(tilt)) * (np.arange(g.rows) - g.optical_axis_row)
+        assert np.allclose(column, (g.columns - 1) / 2 + 1.25 + leaning, atol=0.04)
+
+
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 999), angle=ANGLES, cuts=st.lists(st.integers(1, 17), max_size=3, unique=True))
-def test_slabs_fill_a_field_like_the_whole_and_empty_lines_cost_nothing(seed, angle, cuts):
+@given(seed=st.integers(0, 999), angle=ANGLES, cuts=st.lists(st.integers(1, 11), max_size=3, unique=True))
+def test_patches_make_the_whole_and_empty_lines_cost_nothing(seed, angle, cuts):
     rng = np.random.default_rng(seed)
     values = np.where(rng.random((18, 12, 14)) < 0.03, rng.random((18, 12, 14)), 0).astype(np.float32)
     grid = Grid.isotropic(values.shape, 0.6, (-4.0, -3.5, -5.0))
-    slabs = empty_field(grid)
-    edges = [0, *sorted(cuts), 18]
-    for a, b in reversed(list(pairwise(edges))):
-        slabs.put(a, values[a:b])
     whole = field_of(values, grid)
-    assert np.array_equal(slabs.lines, values.transpose(1, 2, 0))
-    assert np.array_equal(slabs.first, whole.first)
-    assert np.array_equal(slabs.stop, whole.stop)
-    # a field that is told to hold something everywhere gives the same integrals
-    full = empty_field(grid)
-    full.lines[:], full.first[:], full.stop[:] = whole.lines, 0, 18
+    assert np.array_equal(whole.array(), values)
+    assert whole.values.size < values.size / 2
+    edges = [0, *sorted(cuts), 12]
+    patches = [(a, 0, pack_lines(values[:, a:b])) for a, b in reversed(list(pairwise(edges)))]
+    patched = join_lines(grid, patches)
+    assert np.array_equal(patched.array(), values)
     rays = Rays.of_view(geometry([angle]), 0)
+    assert np.array_equal(line_integrals(whole, rays), line_integrals(patched, rays))
+    # a field that is told to hold something everywhere gives the same integrals
+    lines = np.ascontiguousarray(values.transpose(1, 2, 0)).ravel(), np.zeros((12, 14), np.int32)
+    full = join_lines(grid, [(0, 0, (*lines, np.full((12, 14), 18, np.int32)))])
     assert np.allclose(line_integrals(whole, rays), line_integrals(full, rays), rtol=1e-4, atol=1e-5)
+
+
+def test_upright_field_is_one_slice_repeated():
+    rng = np.random.default_rng(1)
+    one = np.where(rng.random((7, 9)) < 0.4, rng.random((7, 9)), 0).astype(np.float32)
+    grid = Grid.isotropic((5, 7, 9), 0.5, (-2.0, -1.5, -1.0))
+    assert np.array_equal(upright(one, grid).array(), np.broadcast_to(one, (5, 7, 9)))
+
+
+@pytest.mark.parametrize(
+    ("tilt", "tolerance"), [(0.0, 1e-5), (0.4, 0.02)]
+)  # columns lean by 0.025 pixel at most
+def test_window_is_the_middle_of_the_whole_picture(tilt, tolerance):
+    values, grid, _ = blob((2.0, -1.0, 0.5), 0.9)
+    whole = geometry([33.0], columns=70, rows=60, axis_row=28.0, offset=0.7, tilt=tilt)
+    part = geometry([33.0], columns=30, rows=24, axis_row=12.0, offset=0.7, tilt=tilt)
+    field = field_of(values, grid)
+    seen, wanted = (line_integrals(field, Rays.of_view(g, 0)) for g in (part, whole))
+    assert np.allclose(seen, wanted[20:50, 16:40], rtol=1e-4, atol=tolerance)
+
+
+def test_mass_is_kept_in_a_picture_of_one_energy():
+    values, grid, points = blob((1.0, -2.0, 0.7), 0.9, spacing=0.15, n=61)
+    nothing = field_of(np.zeros((9, 9, 9), np.float32), grid_at((0, 0, 0), 9, 1.0))
+    body = Body(field_of(300 * values, grid), nothing, nothing)  # mg/cm3
+    g, energy = geometry([50.0]), 30.0
+    image = project(body, g, 0, attenuation_table(single_energy(energy))).astype(float)
+    # mineral takes the room of muscle
+    at = np.array([energy])
+    per_mg = (HYDROXYAPATITE.mass_attenuation(at) - MUSCLE.attenuation(at) / HYDROXYAPATITE.density)[0] / 1000
+    source = np.asarray(standing((0.0, g.sod_mm, 0.0), 50.0, -1))
+    seen = (300 * values * grid.voxel_mm3 / ((points - source) ** 2).sum(axis=-1)).sum() * per_mg / 10
+    column = (np.arange(g.columns)[None, :] - (g.columns - 1) / 2) * g.pixel_mm
+    row = (np.arange(g.rows)[:, None] - g.optical_axis_row) * g.pixel_mm
+    solid_angle = g.pixel_mm**2 * g.sod_mm / (g.sod_mm**2 + column**2 + row**2) ** 1.5
+    assert (-np.log(image) * solid_angle).sum() == pytest.approx(seen, rel=3e-3)
 
 
 def wedge_body(thickness_mm, mineral=0.0, soft=(1.0, 0.0)):
@@ -254,4 +313,4 @@ def test_refusals():
     with pytest.raises(SettingsError, match="filter"):
         tube_spectrum(-1)
     with pytest.raises(SettingsError, match="cubic"):
-        empty_field(Grid((2, 2, 2), (1.0, 1.0, 2.0)))
+        join_lines(Grid((2, 2, 2), (1.0, 1.0, 2.0)), [])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from bonemet.cli.console import execute
 from bonemet.cli.options import Debug, Json, MemoryGb, Overwrite, Workers
 from bonemet.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bonemet.simulation.motion import Moving
 
 
 def demo(
@@ -43,7 +46,9 @@ def demo(
 
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Study folder to make.")],
-    preset: Annotated[str, typer.Option(help="Size of the scans: tiny, small, medium or full.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="Size of the scans: tiny, small, medium, full or narrow.")
+    ] = "small",
     animals: Annotated[int, typer.Option(help="Number of animals.")] = 2,
     weeks: Annotated[str, typer.Option(help="Weeks of the scans, separated by commas.")] = "0,3",
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same bytes.")] = 1,
@@ -52,6 +57,16 @@ def simulate(
         bool, typer.Option("--volume", help="Volumes as reconstructed, made without X-rays.")
     ] = False,
     voxel_um: Annotated[float, typer.Option(help="Voxel of these volumes in micrometres.")] = 40.0,
+    motion: Annotated[str, typer.Option(help="Animals move in some (3 %), none or all scans.")] = "some",
+    field: Annotated[
+        str, typer.Option(metavar="COLSxROWS", help="Keep a window of the camera, as 640x400.")
+    ] = "",
+    off_axis_mm: Annotated[
+        float, typer.Option(help="With narrow: distance of the leg from the axis of rotation, in mm.")
+    ] = 0.0,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Scan the calibration phantom, too.")
+    ] = False,
     overwrite: Overwrite = False,
     workers: Workers = None,
     memory_gb: MemoryGb = 4.0,
@@ -74,6 +89,10 @@ def simulate(
             dose=dose,
             volume=volume,
             voxel_um=voxel_um,
+            motion=cast("Moving", motion),
+            field=_window(field),
+            off_axis_mm=off_axis_mm,
+            calibration=calibration,
             overwrite=overwrite,
             context=c,
         ),
@@ -123,6 +142,16 @@ def report(
     from bonemet.reporting.report import report as function
 
     execute(lambda c: function(study, context=c), as_json=as_json, debug=debug)
+
+
+def _window(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    try:
+        columns, rows = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise SettingsError(f"--field takes columns x rows, as 640x400, not {text!r}.") from error
+    return columns, rows
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -41,6 +41,10 @@ class ConeGeometry:
         Row, 0-based from the top, at which the central ray meets the detector.
     turn
         +1 or -1, the sense of rotation (see the module's text).
+    axis_tilt_deg
+        Angle between the rotation axis and the camera's columns, about the central ray; where it is
+        positive, the axis lies at higher columns in higher rows. ``axis_offset_px`` holds in the optical
+        axis' row.
     """
 
     rows: int
@@ -52,6 +56,7 @@ class ConeGeometry:
     axis_offset_px: float = 0.0
     optical_axis_row: float = 0.0
     turn: int = 1
+    axis_tilt_deg: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0 < self.sod_mm < self.sdd_mm):

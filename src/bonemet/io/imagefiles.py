@@ -6,9 +6,10 @@ import gzip
 import json
 import logging
 import re
+import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -327,3 +328,46 @@ def write(path: Path, volume: Volume) -> None:
         raise OutputWriteError(
             f"{path} could not be written whole; check the disk's space and permissions, and run again."
         ) from error
+
+
+def write_slabs(path: Path, slabs: Iterable[NDArray[Any]], grid: Grid, quantity: Quantity) -> None:
+    """Write a ``.nii.gz`` slab by slab; see :func:`bonemet.io.volumes.write_slabs`."""
+    pack = zlib.compressobj(1, zlib.DEFLATED, 31)  # 31: a gzip file, without a date
+    try:
+        with path.open("wb") as file:
+            dtype = np.dtype(np.uint8)
+            for number, slab in enumerate(slabs):
+                if number == 0:
+                    dtype = slab.dtype
+                    file.write(pack.compress(_nifti_header(grid, dtype, quantity)))
+                file.write(pack.compress(np.ascontiguousarray(slab, dtype=dtype.newbyteorder("<")).data))
+            file.write(pack.flush())
+    except OSError as error:
+        raise OutputWriteError(
+            f"{path} could not be written whole; check the disk's space and permissions, and run again."
+        ) from error
+
+
+_NIFTI_TYPES = {"uint8": 2, "int16": 4, "float32": 16, "uint16": 512}
+
+
+def _nifti_header(grid: Grid, dtype: np.dtype[Any], quantity: Quantity) -> bytes:
+    """Return the 352 bytes before the voxels of a NIfTI-1 file; NIfTI's x and y are minus ITK's."""
+    if dtype.name not in _NIFTI_TYPES or not np.array_equal(grid.direction, np.eye(3)):
+        raise SettingsError(f"A NIfTI file in slabs holds {', '.join(_NIFTI_TYPES)} along the axes only.")
+    z, y, x = grid.shape
+    sz, sy, sx = grid.spacing_mm
+    ox, oy, oz = grid.origin_mm
+    head = bytearray(352)
+    struct.pack_into("<i", head, 0, 348)
+    struct.pack_into("<8h", head, 40, 3, x, y, z, 1, 1, 1, 1)
+    struct.pack_into("<2h", head, 70, _NIFTI_TYPES[dtype.name], 8 * dtype.itemsize)
+    struct.pack_into("<8f", head, 76, 1.0, sx, sy, sz, 1.0, 1.0, 1.0, 1.0)
+    struct.pack_into("<3f", head, 108, 352.0, 1.0, 0.0)
+    head[123] = 2  # millimetres
+    struct.pack_into("<79s", head, 148, (_TAG + _tag_of(quantity)).encode())
+    struct.pack_into("<2h", head, 252, 1, 1)
+    struct.pack_into("<6f", head, 256, 0.0, 0.0, 1.0, -ox, -oy, oz)  # half a turn about z
+    struct.pack_into("<12f", head, 280, -sx, 0, 0, -ox, 0, -sy, 0, -oy, 0, 0, sz, oz)
+    struct.pack_into("<4s", head, 344, b"n+1")
+    return bytes(head)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import InputError, MissingInputError, SettingsError, UnknownFormatError
@@ -87,6 +89,28 @@ def write_volume(path: Path, volume: Volume) -> None:
     Points are ITK's physical coordinates. Raises SettingsError for other suffixes.
     """
     imagefiles.write(Path(path), volume)
+
+
+def write_slabs(path: Path, slabs: Iterable[NDArray[Any]], grid: Grid, quantity: Quantity) -> None:
+    """Write a ``.nii.gz`` volume of any size in little memory; the same numbers give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    slabs
+        (z, y, x) arrays of one type, which together make the volume; taken one at a time.
+    grid
+        Of the whole volume, along the axes.
+    quantity
+        What the numbers mean.
+
+    Raises
+    ------
+    SettingsError
+        If the grid is turned, or the numbers are not uint8, uint16, int16 or float32.
+    """
+    imagefiles.write_slabs(Path(path), slabs, grid, quantity)
 
 
 def _placed(data: SlicedArray, meaning: Meaning, path: Path, voxel_um: float | None) -> Volume:

@@ -1,13 +1,13 @@
 """Sizes of simulated scans, all of one scanner: a SkyScan 1276 and its smaller pictures.
 
 The cone angle is that of the published scans, 25.888290 x 17.423092 degrees over 4032 x 2688
-pixels. Presets bin pixels and crop rows, never the width.
+pixels. Presets bin pixels and keep the rows about the central ray; a window keeps the middle columns, too.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,10 +34,14 @@ class Preset:
         What it is called.
     columns, rows
         Pixels of a view.
-    views, step_deg
-        Number of views and the angle between them.
     bone_mm, soft_mm
         Voxel of the rendered mineral and of the rendered soft tissue.
+    camera_columns
+        Pixels across the whole camera; views keep the middle ones.
+    views, step_deg
+        Number of views and the angle between them.
+    aimed
+        Whether the proximal tibia of one leg is put into the middle of the picture, not the animal.
     """
 
     name: str
@@ -45,15 +49,51 @@ class Preset:
     rows: int
     bone_mm: float
     soft_mm: float
+    camera_columns: int
     views: int = 260
     step_deg: float = 0.8
+    aimed: bool = False
 
     @property
     def pixel_mm(self) -> float:
         """Pixel as scaled to the axis."""
-        return WIDTH_MM / self.columns
+        return WIDTH_MM / self.camera_columns
 
-    def geometry(self, axis_offset_px: float = 0.0) -> ConeGeometry:
+    @property
+    def camera_rows(self) -> int:
+        """Pixels down the whole camera."""
+        return round(ROWS * self.camera_columns / COLUMNS)
+
+    @property
+    def optical_axis_row(self) -> int:
+        """Row of the central ray; cameras are never quite centred."""
+        return round(_AXIS_AT * self.rows)
+
+    @property
+    def crop_origin(self) -> tuple[int, int]:
+        """Column and row of the whole camera at which a view begins."""
+        x = (self.camera_columns - self.columns) // 2
+        below = round(_AXIS_AT * self.camera_rows) - self.optical_axis_row
+        return x, max(min(below, self.camera_rows - self.rows), 0)
+
+    def window(self, columns: int, rows: int) -> Preset:
+        """Return the preset with a narrower camera: the middle columns, and rows about the central ray.
+
+        Raises
+        ------
+        SettingsError
+            If the camera does not hold such a window, or cannot keep it in the middle.
+        """
+        fits = 16 <= columns <= self.camera_columns and 16 <= rows <= self.camera_rows
+        if not fits or (self.camera_columns - columns) % 2:
+            raise SettingsError(
+                f"A window of {columns} x {rows} pixels does not fit into the middle of the "
+                f"{self.camera_columns} x {self.camera_rows} pixels of the preset {self.name!r}; "
+                "give at least 16 of each, and an even number of columns."
+            )
+        return replace(self, columns=columns, rows=rows)
+
+    def geometry(self, axis_offset_px: float = 0.0, axis_tilt_deg: float = 0.0) -> ConeGeometry:
         """Return the scan's geometry."""
         return ConeGeometry(
             rows=self.rows,
@@ -63,7 +103,8 @@ class Preset:
             sdd_mm=SDD_MM,
             angles_deg=np.arange(self.views, dtype=np.float64) * np.float64(self.step_deg),
             axis_offset_px=axis_offset_px,
-            optical_axis_row=float(round(0.51 * self.rows)),  # cameras are never quite centred
+            optical_axis_row=float(self.optical_axis_row),
+            axis_tilt_deg=axis_tilt_deg,
         )
 
 
@@ -96,16 +137,20 @@ def volume_size(voxel_mm: float) -> VolumeSize:
     if not 0.01 <= voxel_mm <= 0.2:
         raise SettingsError(f"Voxels of whole hind limbs measure 10 to 200 um, not {1000 * voxel_mm:g}.")
     columns, rows = round(WIDTH_MM / voxel_mm), round(HEIGHT_MM / voxel_mm)
-    return VolumeSize("volume", columns, rows, voxel_mm, 4 * voxel_mm, voxel_mm=voxel_mm)
+    return VolumeSize("volume", columns, rows, voxel_mm, 4 * voxel_mm, columns, voxel_mm=voxel_mm)
 
+
+_AXIS_AT = 0.51
+_PIXEL = WIDTH_MM / COLUMNS
 
 PRESETS = {
     p.name: p
     for p in (
-        Preset("tiny", 216, 120, bone_mm=0.1, soft_mm=0.4),
-        Preset("small", 864, 464, bone_mm=0.05, soft_mm=0.2),
-        Preset("medium", 504, 272, bone_mm=0.07, soft_mm=0.2),
-        Preset("full", COLUMNS, ROWS, bone_mm=WIDTH_MM / COLUMNS, soft_mm=0.1),
+        Preset("tiny", 216, 120, bone_mm=0.1, soft_mm=0.4, camera_columns=216),
+        Preset("small", 864, 464, bone_mm=0.05, soft_mm=0.2, camera_columns=864),
+        Preset("medium", 504, 272, bone_mm=0.07, soft_mm=0.2, camera_columns=504),
+        Preset("full", COLUMNS, ROWS, bone_mm=_PIXEL, soft_mm=0.1, camera_columns=COLUMNS),
+        Preset("narrow", 640, 400, bone_mm=_PIXEL, soft_mm=0.1, camera_columns=COLUMNS, aimed=True),
     )
 }
 

@@ -74,6 +74,26 @@ def _density(table: Array, p: Array, inverse: Array, step: float, finer: int) ->
 
 
 @fast_kernel
+def _within(table: Array, p: Array) -> bool:
+    """Tell whether a point lies within the outer contour; quicker than all of ``sample``."""
+    d = outline(table, p[0], p[1], p[2])
+    return d <= 0.0 or (d < new_bone_mm(table) and sample(table, p[0], p[1], p[2])[0] <= 0.0)
+
+
+@fast_kernel
+def _voxel(table: Array, p: Array, inverse: Array, step: float, finer: int) -> tuple[bool, float]:
+    """Return whether a voxel's centre ``p`` lies within the outer contour, and the mineral of the voxel."""
+    if finer == 0:
+        return _within(table, p), 0.0
+    outer, tissue, mineral = sample(table, p[0], p[1], p[2])
+    if outer > _SLACK * step:
+        return False, 0.0
+    if finer > 1 and abs(tissue) < step:
+        return outer <= 0.0, _density(table, p, inverse, step, finer)
+    return outer <= 0.0, mineral * min(max(0.5 - tissue / step, 0.0), 1.0)
+
+
+@fast_kernel
 def _paint_block(
     table: Array,
     inverse: Array,
@@ -84,7 +104,7 @@ def _paint_block(
     box: NDArray[np.int64],
     finer: int,
 ) -> None:
-    """Paint one block of voxels; ``frame`` is the origin (x, y, z) and the spacing."""
+    """Paint one block of voxels; ``frame`` holds origin (x, y, z), spacing, and first voxel (x, y, z)."""
     step = frame[3]
     p = np.empty(3)
     for k in range(box[0], box[3]):
@@ -92,18 +112,15 @@ def _paint_block(
             for i in range(box[2], box[5]):
                 if labels[k, j, i] != 0:
                     continue
-                x, y, z = frame[0] + i * step, frame[1] + j * step, frame[2] + k * step
+                x = frame[0] + (i + frame[4]) * step
+                y = frame[1] + (j + frame[5]) * step
+                z = frame[2] + (k + frame[6]) * step
                 for a in range(3):
                     p[a] = inverse[a, 0] * x + inverse[a, 1] * y + inverse[a, 2] * z + inverse[a, 3]
-                outer, tissue, mineral = sample(table, p[0], p[1], p[2])
-                if outer > _SLACK * step:
-                    continue
-                if abs(tissue) < step:
-                    density = _density(table, p, inverse, step, finer)
-                else:
-                    density = mineral if tissue < 0.0 else 0.0
-                bone[k, j, i] += np.float32(density)
-                if outer <= 0.0:
+                inside, density = _voxel(table, p, inverse, step, finer)
+                if density > 0.0:
+                    bone[k, j, i] += np.float32(density)
+                if inside:
                     labels[k, j, i] = label
 
 
@@ -126,11 +143,9 @@ def _paint(
         for j in range(span[1] // BLOCK * BLOCK, span[4], BLOCK):
             for i in range(span[2] // BLOCK * BLOCK, span[5], BLOCK):
                 mid = 0.5 * (BLOCK - 1)
-                x, y, z = (
-                    frame[0] + (i + mid) * step,
-                    frame[1] + (j + mid) * step,
-                    frame[2] + (k + mid) * step,
-                )
+                x = frame[0] + (i + frame[4] + mid) * step
+                y = frame[1] + (j + frame[5] + mid) * step
+                z = frame[2] + (k + frame[6] + mid) * step
                 px = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2] * z + inverse[0, 3]
                 py = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2] * z + inverse[1, 3]
                 pz = inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2] * z + inverse[2, 3]
@@ -143,27 +158,64 @@ def _paint(
                 _paint_block(table, inverse, label, labels, bone, frame, box, finer)
 
 
-def _span(part: Part, grid: Grid) -> NDArray[np.int64]:
-    """Return first and last voxel (z, y, x; half-open) of the part's box within a grid."""
+def _box(part: Part, grid: Grid) -> NDArray[np.int64]:
+    """Return first and last voxel (z, y, x; half-open) of the part's box, which may lie outside the grid."""
     corners = np.array(np.meshgrid(*zip(part.low, part.high, strict=True))).reshape(3, -1).T
     placed = corners @ part.matrix[:3, :3].T + part.matrix[:3, 3]
     index = grid.mm_to_index(placed)
-    first = np.clip(np.floor(index.min(axis=0)) - 1, 0, grid.shape)
-    last = np.clip(np.ceil(index.max(axis=0)) + 2, 0, grid.shape)
-    return np.concatenate([first, last]).astype(np.int64)
+    return np.concatenate([np.floor(index.min(axis=0)) - 1, np.ceil(index.max(axis=0)) + 2]).astype(np.int64)
+
+
+class Painter:
+    """Paints bones into any part of a grid; parts and the whole give the same bytes.
+
+    Parts must begin at multiples of :data:`BLOCK` voxels.
+
+    Parameters
+    ----------
+    parts
+        The bones; the first at a place wins.
+    grid
+        The whole grid, of cubic voxels.
+    finer
+        Samples along each axis of a voxel that a surface crosses; 0 where only labels are wanted.
+    """
+
+    def __init__(self, parts: Sequence[Part], grid: Grid, finer: int) -> None:
+        self._frame = np.array([*grid.origin_mm, grid.spacing_mm[0]])
+        self._shape, self._finer = np.array(grid.shape), finer
+        self._bones = [
+            (p.shape.pack(), np.ascontiguousarray(np.linalg.inv(p.matrix)[:3]), p.label, _box(p, grid))
+            for p in parts
+        ]
+
+    @property
+    def box(self) -> NDArray[np.int64]:
+        """First and last voxels (z, y, x; half-open) of a box that holds all bones within the grid."""
+        boxes = np.array([box for *_, box in self._bones])
+        low = np.clip(boxes[:, :3].min(axis=0), 0, self._shape)
+        return np.concatenate([low, np.clip(boxes[:, 3:].max(axis=0), low, self._shape)])
+
+    def paint(
+        self, labels: NDArray[np.uint8], bone: NDArray[np.float32], at: tuple[int, int, int] = (0, 0, 0)
+    ) -> bool:
+        """Paint the part that begins at voxel ``at`` (z, y, x), in place; tell whether any bone is near."""
+        frame = np.array([*self._frame, *at[::-1]], dtype=np.float64)
+        near = False
+        for table, inverse, label, box in self._bones:
+            first = np.clip(box[:3] - at, 0, labels.shape)
+            last = np.clip(box[3:] - at, 0, labels.shape)
+            if np.all(first < last):
+                near = True
+                _paint(table, inverse, label, labels, bone, frame, np.concatenate([first, last]), self._finer)
+        return near
 
 
 def paint_parts(
     parts: Sequence[Part], grid: Grid, labels: NDArray[np.uint8], bone: NDArray[np.float32], finer: int
 ) -> None:
     """Paint bones into labels and densities (z, y, x) of a grid, in place; the first at a place wins."""
-    frame = np.array([*grid.origin_mm, grid.spacing_mm[0]])
-    for part in parts:
-        span = _span(part, grid)
-        if np.any(span[:3] >= span[3:]):
-            continue
-        inverse = np.ascontiguousarray(np.linalg.inv(part.matrix)[:3])
-        _paint(part.shape.pack(), inverse, part.label, labels, bone, frame, span, finer)
+    Painter(parts, grid, finer).paint(labels, bone)
 
 
 def render(
@@ -201,17 +253,28 @@ def render(
     """
     if supersample < 1:
         raise SettingsError(f"At least one sample per voxel is needed, not {supersample}.")
-    grid = Grid.isotropic(shape, spacing_mm, origin_mm)
+    return _render(animal, week, pose, Grid.isotropic(shape, spacing_mm, origin_mm), supersample, mapper)
+
+
+def soft_tissue(
+    animal: Animal, week: int, pose: ScanPose, grid: Grid, *, mapper: Mapper = map
+) -> NDArray[np.uint8]:
+    """Return the materials (z, y, x) of :attr:`Rendered.soft` alone, on a grid of cubic voxels."""
+    return _render(animal, week, pose, grid, 0, mapper).soft
+
+
+def _render(animal: Animal, week: int, pose: ScanPose, grid: Grid, finer: int, mapper: Mapper) -> Rendered:
+    """Return an animal on a grid, without its mineral where ``finer`` is 0."""
     labels, soft = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     bone = np.zeros(grid.shape, np.float32)
-    parts, rows = skeleton(animal, week, pose), body.outline(animal, pose)
+    painter, rows = Painter(skeleton(animal, week, pose), grid, finer), body.outline(animal, pose)
 
     def slab(first: int) -> None:
         last = min(first + _SLAB, grid.shape[0])
         part = grid.crop((first, 0, 0), (last, *grid.shape[1:]))
         box = slice(first, last)
-        paint_parts(parts, part, labels[box], bone[box], supersample)
-        bed = body.paint(soft[box], rows, animal.sizes.fat_mm, spacing_mm, np.array(part.origin_mm))
+        painter.paint(labels[box], bone[box], (first, 0, 0))
+        bed = body.paint(soft[box], rows, animal.sizes.fat_mm, grid.spacing_mm[0], np.array(part.origin_mm))
         soft[box][labels[box] != 0] = body.MUSCLE
         for plane in labels[box]:
             plane[bed & (plane == 0)] = LABELS["holder"]

@@ -5,7 +5,9 @@ as Joseph (1982, doi:10.1109/TMI.1982.4307572) does: one sample for every plane 
 ray's main direction, interpolated within the plane. All rays of one detector column lie in one
 vertical plane through the source, so they cross the same vertical lines of voxels; these lie
 contiguous in memory, are joined once per column, and are then sampled for all rows at once.
-Lines remember where they hold anything, and the rest is not visited.
+Lines keep only the range in which they hold anything, 2 % of the box about the bones of two legs, so
+that bones at 10 um fit into memory. Where the axis is tilted against the camera, columns are cut into pieces
+short enough to be taken as upright.
 
 A body is two fields: mineral, fine, and soft tissue, coarse, as amounts of muscle and
 hydroxyapatite that attenuate alike (:func:`bonemet.simulation.spectrum.as_muscle_and_apatite`).
@@ -19,71 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemet.core.errors import SettingsError
-from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
 from bonemet.kernels.jit import fast_kernel, inlined, kernel
+from bonemet.simulation.fields import Field, Floats, Ints
 from bonemet.simulation.materials import HYDROXYAPATITE
 from bonemet.simulation.spectrum import AttenuationTable
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """Numbers in space, laid out so that rays run through them fast.
-
-    Build one with :func:`empty_field` and :meth:`put`, or with :func:`field_of`.
-
-    Attributes
-    ----------
-    grid
-        Where the voxels are: cubic, in the scanner's frame (x and y from the axis of rotation,
-        z from the optical axis, in mm).
-    lines
-        (y, x, z) float32.
-    first, stop
-        (y, x) range of z in which a line holds anything.
-    """
-
-    grid: Grid
-    lines: Floats
-    first: Ints
-    stop: Ints
-
-    def put(self, z: int, slab: Floats) -> None:
-        """Fill in the slices (z, y, x) that begin at slice ``z``."""
-        depth = slab.shape[0]
-        self.lines[:, :, z : z + depth] = slab.transpose(1, 2, 0)
-        full = slab != 0
-        any_full = full.any(axis=0)
-        low = z + full.argmax(axis=0)
-        high = z + depth - full[::-1].argmax(axis=0)
-        self.first[any_full] = np.minimum(self.first, low)[any_full]
-        self.stop[any_full] = np.maximum(self.stop, high)[any_full]
-
-
-def empty_field(grid: Grid) -> Field:
-    """Return a field of zeros.
-
-    Raises
-    ------
-    SettingsError
-        If the voxels are no cubes or the grid is turned.
-    """
-    if max(grid.spacing_mm) - min(grid.spacing_mm) > 1e-9 or not np.array_equal(grid.direction, np.eye(3)):
-        raise SettingsError("Rays are traced through cubic voxels along the axes only; resample the volume.")
-    z, y, x = grid.shape
-    first = np.full((y, x), z, dtype=np.int32)
-    return Field(grid, np.zeros((y, x, z), dtype=np.float32), first, np.zeros((y, x), dtype=np.int32))
-
-
-def field_of(values: NDArray[np.float32], grid: Grid) -> Field:
-    """Return a field of values (z, y, x)."""
-    out = empty_field(grid)
-    out.put(0, np.asarray(values, dtype=np.float32))
-    return out
+Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +43,14 @@ class Body:
         that its mineral takes is subtracted in projecting.
     apatite
         What is left of them, as hydroxyapatite in mg/cm3; may be negative.
+    far
+        Mineral that no picture shows whole, in coarser voxels; None where there is none.
     """
 
     mineral: Field
     muscle: Field
     apatite: Field
+    far: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -114,11 +61,13 @@ class Rays:
     ----------
     angle_deg, turn
         Angle of the object, and the sense in which it turns.
+    tilt_deg
+        Tilt of the axis against the camera's columns.
     sod_mm
         Source to axis.
     column_mm, row_mm
-        Position of the first column from the axis and of the first row from the optical axis, as
-        scaled to the axis.
+        Position of the first column and the first row from the optical axis along the camera's own rows
+        and columns, as scaled to the axis.
     pitch_mm
         From column to column and from row to row.
     columns, rows
@@ -127,6 +76,7 @@ class Rays:
 
     angle_deg: float
     turn: int
+    tilt_deg: float
     sod_mm: float
     column_mm: float
     row_mm: float
@@ -148,6 +98,7 @@ class Rays:
         return cls(
             angle_deg=float(geometry.angles_deg[view]),
             turn=geometry.turn,
+            tilt_deg=geometry.axis_tilt_deg,
             sod_mm=geometry.sod_mm,
             column_mm=-middle * geometry.pixel_mm - inside * pitch,
             row_mm=-geometry.optical_axis_row * geometry.pixel_mm - inside * pitch,
@@ -159,26 +110,39 @@ class Rays:
 
 @fast_kernel
 def _join(
-    lines: Floats, first: Ints, stop: Ints, along_y: bool, plane: int, place: float, joined: Floats
+    values: Floats,
+    begin: NDArray[np.int64],
+    first: Ints,
+    stop: Ints,
+    step: tuple[bool, int, float],
+    wanted: tuple[int, int],
+    joined: Floats,
 ) -> tuple[int, int]:
-    """Write the line between the two lines of voxels beside ``place`` and return its z range.
+    """Write the line between the two lines of voxels beside a place and return its z range.
 
-    One zero stands before it and two behind, so that it may be sampled up to one voxel outside.
+    ``step`` says whether the planes follow y, which of them it is, and the place within it; no more than
+    the ``wanted`` range of z is joined. One zero stands before it and two behind, so that it may be
+    sampled up to one voxel outside.
     """
-    others = lines.shape[1] if along_y else lines.shape[0]
+    along_y, plane, place = step
+    others = first.shape[1] if along_y else first.shape[0]
     below = math.floor(place)
-    low, high = lines.shape[2], 0
+    low, high = 2**30, 0
     for j in range(max(below, 0), min(below + 2, others)):
         y, x = (plane, j) if along_y else (j, plane)
-        low, high = min(low, first[y, x]), max(high, stop[y, x])
+        if first[y, x] < stop[y, x]:
+            low, high = min(low, first[y, x]), max(high, stop[y, x])
+    low, high = max(low, wanted[0]), min(high, wanted[1])
     if low >= high:
         return 0, 0
     joined[: high - low + 3] = 0
     for j in range(max(below, 0), min(below + 2, others)):
         y, x = (plane, j) if along_y else (j, plane)
         share = np.float32(1 - abs(place - j))
-        for z in range(low, high):
-            joined[z - low + 1] += share * lines[y, x, z]
+        a, b = max(low, first[y, x]), min(high, stop[y, x])
+        at = begin[y, x] - first[y, x]
+        for z in range(a, b):
+            joined[z - low + 1] += share * values[at + z]
     return low, high
 
 
@@ -195,37 +159,56 @@ def _sample(joined: Floats, length: int, start: float, rise: float, out: Floats)
 
 
 @fast_kernel
-def _march(lines: Floats, first: Ints, stop: Ints, frame: NDArray[np.float64], out: Floats) -> None:
-    """Sum a field along all rays of one view into ``out`` (columns, rows), in voxels.
+def _march(
+    values: Floats,
+    begin: NDArray[np.int64],
+    first: Ints,
+    stop: Ints,
+    depth: int,
+    frame: NDArray[np.float64],
+    height: int,
+    out: Floats,
+) -> None:
+    """Sum a field of ``depth`` slices along all rays of one view into ``out`` (columns, rows), in voxels.
 
     ``frame`` holds, as voxel indices (x, y, z), the source, the point of the first pixel, and the
-    steps from column to column and from row to row.
+    steps from column to column and from row to row. Where the axis is tilted, ``height`` rows at a time
+    are taken as standing upright.
     """
     columns, rows = out.shape
     source, pixel, across, down = frame
-    joined = np.zeros(lines.shape[2] + 3, dtype=np.float32)
+    joined = np.zeros(depth + 3, dtype=np.float32)
     for u in range(columns):
-        dx = pixel[0] + u * across[0] - source[0]
-        dy = pixel[1] + u * across[1] - source[1]
-        along_y = abs(dy) >= abs(dx)
-        main, side = (1, 0) if along_y else (0, 1)
-        major, minor = (dy, dx) if along_y else (dx, dy)
-        planes, others = (lines.shape[0], lines.shape[1]) if along_y else (lines.shape[1], lines.shape[0])
-        for plane in range(planes):
-            t = (plane - source[main]) / major  # 0 at the source, 1 at the axis
-            place = source[side] + t * minor
-            if t <= 0 or place <= -1 or place >= others:
-                continue
-            low, high = _join(lines, first, stop, along_y, plane, place, joined)
-            if low < high:
-                start = source[2] + t * (pixel[2] - source[2]) - low + 1
-                _sample(joined, high - low, start, t * down[2], out[u])
-        for v in range(rows):
-            dz = pixel[2] + v * down[2] - source[2]
-            out[u, v] *= math.sqrt(dx * dx + dy * dy + dz * dz) / abs(major)
+        for top in range(0, rows, height):
+            part = out[u, top : top + height]
+            middle = top + 0.5 * (part.size - 1)
+            dx = pixel[0] + u * across[0] + middle * down[0] - source[0]
+            dy = pixel[1] + u * across[1] + middle * down[1] - source[1]
+            dz = pixel[2] + u * across[2] + top * down[2] - source[2]
+            along_y = abs(dy) >= abs(dx)
+            main, side = (1, 0) if along_y else (0, 1)
+            major, minor = (dy, dx) if along_y else (dx, dy)
+            planes, others = first.shape if along_y else (first.shape[1], first.shape[0])
+            for plane in range(planes):
+                t = (plane - source[main]) / major  # 0 at the source, 1 at the axis
+                place = source[side] + t * minor
+                if t <= 0 or place <= -1 or place >= others:
+                    continue
+                start, rise = source[2] + t * dz, t * down[2]
+                wanted = math.floor(start), math.floor(start + part.size * rise) + 2
+                low, high = _join(values, begin, first, stop, (along_y, plane, place), wanted, joined)
+                if low < high:
+                    _sample(joined, high - low, start - low + 1, rise, part)
+            for v in range(part.size):
+                length = math.sqrt(dx * dx + dy * dy + (dz + v * down[2]) ** 2)
+                part[v] *= length / abs(major)
 
 
-def line_integrals(body: Field, rays: Rays) -> Floats:
+_UPRIGHT_PX = 0.05
+"""Pixels by which a column may lean within what is taken as standing upright."""
+
+
+def line_integrals(body: Field, rays: Rays, shift_mm: Point = (0.0, 0.0, 0.0)) -> Floats:
     """Return the integrals of a field along rays.
 
     Parameters
@@ -234,23 +217,28 @@ def line_integrals(body: Field, rays: Rays) -> Floats:
         The numbers to sum.
     rays
         The rays of one view.
+    shift_mm
+        By how much (x, y, z) the body lies away from its place.
 
     Returns
     -------
     NDArray[np.float32]
         (columns, rows), in the field's unit times mm.
     """
-    angle = math.radians(rays.angle_deg) * rays.turn
+    angle, tilt = math.radians(rays.angle_deg) * rays.turn, math.radians(rays.tilt_deg)
     # the object stands still, and the scanner turns the other way
-    x_axis = np.array([math.cos(angle), -math.sin(angle), 0.0])
+    x_axis, z_axis = np.array([math.cos(angle), -math.sin(angle), 0.0]), np.array([0.0, 0.0, 1.0])
+    across = math.cos(tilt) * x_axis + math.sin(tilt) * z_axis
+    down = math.cos(tilt) * z_axis - math.sin(tilt) * x_axis
     source = rays.sod_mm * np.array([math.sin(angle), math.cos(angle), 0.0])
-    pixel = rays.column_mm * x_axis + np.array([0.0, 0.0, rays.row_mm])
+    pixel = rays.column_mm * across + rays.row_mm * down
     spacing = body.grid.spacing_mm[0]
-    corner = np.asarray(body.grid.origin_mm)
-    steps = rays.pitch_mm * np.stack([x_axis, [0.0, 0.0, 1.0]])
-    frame = np.concatenate([np.stack([source, pixel]) - corner, steps]) / spacing
+    corner = np.asarray(body.grid.origin_mm) + np.asarray(shift_mm)
+    frame = np.concatenate([np.stack([source, pixel]) - corner, rays.pitch_mm * np.stack([across, down])])
+    height = math.ceil(rays.rows / max(1, math.ceil(rays.rows * abs(math.sin(tilt)) / _UPRIGHT_PX)))
     out = np.zeros((rays.columns, rays.rows), dtype=np.float32)
-    _march(body.lines, body.first, body.stop, frame, out)
+    depth = body.grid.shape[0]
+    _march(body.values, body.begin, body.first, body.stop, depth, frame / spacing, height, out)
     out *= np.float32(spacing)
     return out
 
@@ -292,7 +280,13 @@ def _transmit(
             out[v, u] = math.exp(-((1 - a) * here + a * there))
 
 
-def project(body: Body, geometry: ConeGeometry, view: int, table: AttenuationTable) -> Floats:
+def project(
+    body: Body,
+    geometry: ConeGeometry,
+    view: int,
+    table: AttenuationTable,
+    shift_mm: Point = (0.0, 0.0, 0.0),
+) -> Floats:
     """Return one noise-free view.
 
     Parameters
@@ -305,6 +299,8 @@ def project(body: Body, geometry: ConeGeometry, view: int, table: AttenuationTab
         Which of its angles.
     table
         The beam (:func:`bonemet.simulation.spectrum.attenuation_table`).
+    shift_mm
+        By how much (x, y, z) the body lies away from its place in this view.
 
     Returns
     -------
@@ -316,9 +312,12 @@ def project(body: Body, geometry: ConeGeometry, view: int, table: AttenuationTab
     every = max(1, round(soft_mm / geometry.pixel_mm * split))
     fine, coarse = Rays.of_view(geometry, view, split), Rays.of_view(geometry, view, split, every)
     # mg/cm3 mm in g/cm2, and mm in cm
-    mineral = line_integrals(body.mineral, fine) * np.float32(1e-4)
-    apatite = line_integrals(body.apatite, coarse) * np.float32(1e-4)
-    soft = np.stack([apatite, line_integrals(body.muscle, coarse) * np.float32(0.1)])
+    mineral = line_integrals(body.mineral, fine, shift_mm)
+    if body.far is not None:
+        mineral += line_integrals(body.far, fine, shift_mm)
+    mineral *= np.float32(1e-4)
+    apatite = line_integrals(body.apatite, coarse, shift_mm) * np.float32(1e-4)
+    soft = np.stack([apatite, line_integrals(body.muscle, coarse, shift_mm) * np.float32(0.1)])
     room = 1 / HYDROXYAPATITE.density  # cm of muscle whose room 1 g/cm2 of mineral takes
     out = np.empty((fine.rows, fine.columns), dtype=np.float32)
     _transmit(mineral, soft, every, table.values, np.array([table.start, table.step]), room, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import SettingsError
 from bonemet.core.ids import SIDES, ScanKey
+from bonemet.core.scan import ConeGeometry
 from bonemet.dataset import layout
 from bonemet.dataset.layout import Component
 from bonemet.records import table
@@ -23,13 +25,17 @@ from bonemet.simulation import (
 )
 from bonemet.simulation import presets as sizes
 from bonemet.simulation import scene as scenes
+from bonemet.simulation.motion import Motion, Moving, draw_motion
 from bonemet.stages.outcome import Outcome, Product, produce
-from bonemet.stages.simulated_scan import Scanning, write_scan
+from bonemet.stages.simulated_calibration import write_calibration
+from bonemet.stages.simulated_scan import Scanning, Shot, write_scan
 from bonemet.stages.simulated_truth import Tissue, write_truth
 from bonemet.stages.simulated_volume import memory_gb, write_volume_scan
 
 FIRST_ANIMAL = 871
 _LARGEST_OFFSET = 3.5 / 864
+_LARGEST_TILT_DEG = 0.03
+_FINEST_TISSUE_MM = 0.016
 
 
 def simulate(
@@ -42,6 +48,10 @@ def simulate(
     dose: str = "normal",
     volume: bool = False,
     voxel_um: float = 40.0,
+    motion: Moving = "some",
+    field: tuple[int, int] | None = None,
+    off_axis_mm: float = 0.0,
+    calibration: bool = False,
     overwrite: bool = False,
     context: Context = SILENT,
 ) -> Outcome:
@@ -55,7 +65,8 @@ def simulate(
     out
         The study's folder, created.
     preset
-        Size of the scans: ``tiny``, ``small``, ``medium`` or ``full``.
+        Size of the scans: ``tiny``, ``small``, ``medium``, ``full``, or ``narrow``: the proximal tibia of
+        one leg (the tumour's, else the left one) at 10.58 um.
     animals
         How many.
     weeks
@@ -68,6 +79,14 @@ def simulate(
         Whether volumes are made, without X-rays, in the place of reconstructions, instead of raw scans.
     voxel_um
         Their voxel; the preset does not count then.
+    motion
+        Whether animals move during ``some`` scans (3 %), ``none`` or ``all``.
+    field
+        Columns and rows of a window in the middle of the camera, outside which nothing is kept.
+    off_axis_mm
+        With ``narrow``: how far from the axis of rotation the leg lies; the window grows with it.
+    calibration
+        Whether the calibration phantom is scanned, too, into ``Calibration/phantom``.
     overwrite
         Whether ``out`` may be replaced when it holds something else.
     context
@@ -78,11 +97,20 @@ def simulate(
     SettingsError
         If a setting makes no sense, or the scans need more memory than allowed.
     """
-    chosen = sizes.volume_size(voxel_um / 1000) if volume else sizes.preset(preset)
+    chosen = sizes.volume_size(voxel_um / 1000) if volume else _preset(preset, field, off_axis_mm)
     camera = detector.dose(dose)
+    if volume and (field or calibration or off_axis_mm):
+        raise SettingsError(
+            "Volumes are made without X-rays; field, off-axis and calibration go without --volume."
+        )
+    if motion not in ("some", "none", "all"):
+        raise SettingsError(f"The animals move in some, none or all scans, not in {motion!r}.")
     when = _check(chosen, animals, weeks, seed, context)
     settings = {"preset": preset, "animals": animals, "weeks": when, "seed": seed, "dose": dose}
+    settings |= {"motion": motion, "field": list(field) if field else None}
+    settings |= {"off_axis_mm": off_axis_mm, "calibration": calibration}
     if volume:
+        settings = {k: settings[k] for k in ("animals", "weeks", "seed", "dose")}
         settings |= {"preset": None, "volume": True, "voxel_um": voxel_um}
 
     def work(partial: Path) -> Product:
@@ -90,15 +118,35 @@ def simulate(
         rows: dict[ScanKey, dict[str, Any]] = {}
         scans = []
         for index, mouse in enumerate(cohort):
-            tissue = Tissue(mouse, 0.8 * chosen.bone_mm)
+            tissue = Tissue(mouse, max(0.8 * chosen.bone_mm, _FINEST_TISSUE_MM))
             for week in when:
                 job = _job(index, mouse, week, seed, chosen, camera, dose)
+                job = replace(job, motion=_motion(index, week, seed, chosen, "none" if volume else motion))
+                if chosen.aimed:
+                    aim = mouse.tumour_side or "left"
+                    job = replace(job, pose=scenes.aimed_pose(job.pose, aim, off_axis_mm))
                 scans.append(_scan(partial, job, tissue, context))
                 rows |= _record(index, mouse, week, seed)
         table.write(layout.record_path(partial), table.join(table.empty(), rows))
-        return Product({"scans": scans}, name="simulated study")
+        results: dict[str, Any] = {"scans": scans}
+        if calibration:
+            folder = write_calibration(partial, _shot(seed, chosen, camera, dose), context)
+            results["calibration"] = folder.relative_to(partial).as_posix()
+        return Product(results, name="simulated study")
 
     return produce(Path(out), "simulate", settings, [], work, overwrite=overwrite)
+
+
+def _preset(name: str, field: tuple[int, int] | None, off_axis_mm: float) -> sizes.Preset:
+    """Return the preset with its window."""
+    chosen = sizes.preset(name)
+    if off_axis_mm and not chosen.aimed:
+        raise SettingsError(f"Only the preset 'narrow' puts a leg off the axis, not {name!r}.")
+    if field is not None:
+        return chosen.window(*field)
+    # a leg off the axis goes round it, nearer to the source by a fifth than the axis at most
+    wider = 2 * round(1.2 * off_axis_mm / chosen.pixel_mm)
+    return chosen.window(min(chosen.columns + wider, chosen.camera_columns), chosen.rows)
 
 
 def _check(
@@ -113,7 +161,7 @@ def _check(
     if seed < 0:
         raise SettingsError(f"The seed is a number from 0 up, not {seed}.")
     volume = isinstance(preset, sizes.VolumeSize)
-    need = memory_gb(preset, context.workers) if volume else scenes.memory_gb(preset)
+    need = memory_gb(preset, context.workers) if volume else scenes.memory_gb(preset, context.workers)
     if need > context.memory_gb:
         raise SettingsError(
             f"{'Volumes' if volume else f'Scans of the preset {preset.name!r}'} need about {need:.0f} GB of "
@@ -150,7 +198,7 @@ def _job(
 ) -> Scanning:
     """Return everything that is drawn for one scan."""
     rng = _generator(seed, index, 1, week)
-    offset = round(float(rng.uniform(-1, 1)) * _LARGEST_OFFSET * preset.columns, 2)
+    geometry = _geometry(preset, rng)
     when = _inoculation(seed) + datetime.timedelta(
         weeks=week, hours=9, minutes=12 * index, seconds=int(rng.integers(600))
     )
@@ -160,11 +208,36 @@ def _job(
         preset=preset,
         camera=camera,
         dose=dose,
-        geometry=preset.geometry(offset),
+        geometry=geometry,
         pose=scan_pose(mouse, week, seed),
         seed=int(rng.integers(2**31)),
         when=when,
     )
+
+
+def _motion(index: int, week: int, seed: int, preset: sizes.Preset, moving: Moving) -> Motion:
+    """Return how an animal moves during a scan."""
+    return draw_motion(_generator(seed, index, 3, week), preset.views, moving)
+
+
+def _shot(seed: int, preset: sizes.Preset, camera: detector.Detector, dose: str) -> Shot:
+    """Return how the calibration phantom is scanned, on the morning of the inoculation."""
+    rng = _generator(seed, 8)
+    return Shot(
+        preset=preset,
+        camera=camera,
+        dose=dose,
+        geometry=_geometry(preset, rng),
+        seed=int(rng.integers(2**31)),
+        when=_inoculation(seed) + datetime.timedelta(hours=8),
+    )
+
+
+def _geometry(preset: sizes.Preset, rng: np.random.Generator) -> ConeGeometry:
+    """Return the geometry of a scan with the axis where it happens to stand."""
+    offset = round(float(rng.uniform(-1, 1)) * _LARGEST_OFFSET * preset.camera_columns, 2)
+    tilt = round(float(rng.uniform(-1, 1)) * _LARGEST_TILT_DEG, 4)
+    return preset.geometry(offset, tilt)
 
 
 def _inoculation(seed: int) -> datetime.datetime:
@@ -186,6 +259,8 @@ def _scan(study: Path, job: Scanning, tissue: Tissue, context: Context) -> dict[
         "week": job.key.week,
         "path": folder.relative_to(study).as_posix(),
         "axis_offset_px": job.geometry.axis_offset_px,
+        "axis_tilt_deg": job.geometry.axis_tilt_deg,
+        "moves": not job.motion.still,
     }
 
 

@@ -13,11 +13,10 @@ from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.context import Context
 from bonemet.core.grid import Grid
 from bonemet.core.ids import SIDES
-from bonemet.core.volume import Volume
 from bonemet.io import volumes
 from bonemet.simulation import LONG_BONES, Animal, landmarks, tissue_in_own_frame
 from bonemet.simulation import scene as scenes
-from bonemet.stages.simulated_scan import Scanning
+from bonemet.stages.simulated_scan import Scanning, write_planted
 
 _FRAMES = (
     "matrix takes points (x, y, z, 1) in mm of the bone's frame to the scan frame of the reconstruction: "
@@ -60,21 +59,18 @@ def write_truth(folder: Path, job: Scanning, tissue: Tissue, context: Context) -
         "strain": job.animal.strain,
         "tumour_side": job.animal.tumour_side,
         "treated": job.animal.treated,
-        "dose": job.dose,
-        "photons_per_pixel": job.camera.photons,
-        "axis_offset_px": job.geometry.axis_offset_px,
-        "optical_axis_row": job.geometry.optical_axis_row,
-        "turn": job.geometry.turn,
-        "pixel_mm": job.geometry.pixel_mm,
+        **job.planted(),
         "frames": _FRAMES,
         "bones": {bone: _bone(job, bone) for bone in LONG_BONES},
         "tibiae": dict(zip(SIDES, changes, strict=True)),
     }
     text = json.dumps(truth, indent=1, sort_keys=False)
     (folder / "truth.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-    labels = scenes.label_volume(job.animal, job.key.week, job.pose, job.geometry, mapper=context.map)
-    grid = Grid.isotropic(labels.shape, job.geometry.pixel_mm)
-    volumes.write_volume(folder / "labels.nii.gz", Volume(labels, grid, Quantity(Kind.LABELS)))
+    write_planted(folder, job)
+    grid = scenes.reconstruction_grid(job.geometry)
+    slabs = scenes.label_slabs(job.animal, job.key.week, job.pose, job.geometry, mapper=context.map)
+    there = Grid.isotropic(grid.shape, job.geometry.pixel_mm)
+    volumes.write_slabs(folder / "labels.nii.gz", slabs, there, Quantity(Kind.LABELS))
 
 
 def _bone(job: Scanning, bone: str) -> dict[str, Any]:
