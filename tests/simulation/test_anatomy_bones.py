@@ -11,6 +11,7 @@ from bonemet.simulation import (
     bone_in_own_frame,
     landmarks,
     points_in_bone,
+    sizes_of,
     tissue_in_own_frame,
 )
 
@@ -72,14 +73,47 @@ def test_bones_are_as_long_as_planted(mouse, bone):
     assert levels[0] == pytest.approx(0.0, abs=0.2)
 
 
-def test_sizes_are_those_of_adult_mice():
-    for seed in range(1000, 1030):
-        s = animal(seed, tumour_side=None).sizes
-        assert 16.5 < s.tibia_mm < 18.5
+@pytest.mark.parametrize("strain", ["BALB/c", "C57BL/6"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_sizes_are_those_of_adult_mice(strain, side):
+    for seed in range(30):
+        s = sizes_of(animal(seed, strain=strain, tumour_side=None), side)
+        assert 16.8 < s.tibia_mm < 18.2
         assert 14.0 < s.femur_mm < 16.5
         assert 1000 < s.cortical_tmd < 1200
-        assert 0.047 <= s.tb_thickness_mm <= 0.057
         assert 0.55 <= s.fusion <= 0.60
+
+
+def test_sides_differ_by_a_per_cent_or_two_and_animals_by_more():
+    pairs = [[sizes_of(animal(s, tumour_side=None), side) for side in ("left", "right")] for s in range(40)]
+    for name, least, most in (("tibia_mm", 1e-4, 0.015), ("girth", 1e-4, 0.03), ("cortex", 1e-4, 0.06)):
+        both = np.array([[getattr(s, name) for s in pair] for pair in pairs])
+        apart = np.abs(both[:, 0] / both[:, 1] - 1)
+        assert apart.min() > 0
+        assert least < np.median(apart)
+        assert apart.max() < most
+        assert both.mean(axis=1).std() > 1.5 * (both[:, 0] - both[:, 1]).std() / 2
+    assert all(left.hip_mm == right.hip_mm for left, right in pairs)
+
+
+def mean_size(name: str, **kind: object) -> float:
+    return float(np.mean([getattr(animal(s, tumour_side=None, **kind).sizes, name) for s in range(12)]))
+
+
+def test_age_and_sex_move_sizes_as_published():
+    # Halloran 2002: males lose 60 % of BV/TV between 6 weeks and 24 months, 12 % of the cortex after 6 months
+    black = {"strain": "C57BL/6", "sex": "male"}
+    left = mean_size("tb_fraction", age_weeks=104, **black) / mean_size("tb_fraction", age_weeks=6, **black)
+    assert left == pytest.approx(0.4, abs=0.03)
+    thinner = mean_size("cortex", age_weeks=104, **black) / mean_size("cortex", age_weeks=26, **black)
+    assert thinner == pytest.approx(0.88, abs=0.02)
+    assert mean_size("cortex", age_weeks=26, **black) > 1.05 * mean_size("cortex", age_weeks=8, **black)
+    # Holguin 2014: females of 5 and 12 months have 0.085 and 0.032
+    her = {"strain": "C57BL/6"}
+    assert mean_size("tb_fraction", age_weeks=22, **her) == pytest.approx(0.085, abs=0.008)
+    assert mean_size("tb_fraction", age_weeks=52, **her) == pytest.approx(0.036, abs=0.008)
+    assert mean_size("tibia_mm", **black) > mean_size("tibia_mm", **her)
+    assert mean_size("tibia_mm", age_weeks=20) > 1.02 * mean_size("tibia_mm", age_weeks=8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -175,9 +209,16 @@ def test_marrow_cavity_of_the_shaft_is_empty(mouse):
     assert (found[:, 1] > 0).all()
 
 
-def test_density_of_solid_cortex_is_the_planted_one(mouse, tibia):
+def test_density_of_solid_cortex_is_the_planted_one_and_slowly_uneven(mouse, tibia):
     _, density, _ = tibia
-    assert density.max() == pytest.approx(mouse.sizes.cortical_tmd, rel=0.01)
+    s = sizes_of(mouse, "right")
+    solid = density[density > s.cortical_tmd * (1 - 1.5 * s.uneven)]
+    assert solid.max() == pytest.approx(s.cortical_tmd * (1 + s.uneven), rel=0.003)
+    planes = [p[p > s.cortical_tmd * (1 - 1.5 * s.uneven)] for p in density]
+    means = np.array([p.mean() for p in planes if p.size > 30]) / s.cortical_tmd
+    assert means.mean() == pytest.approx(1.0, abs=0.015)
+    assert 0.8 * s.uneven < np.ptp(means) / 2 <= s.uneven
+    assert np.abs(np.diff(means)).max() < 0.5 * s.uneven
 
 
 def test_mineral_mass_does_not_hang_on_the_voxel(mouse):
@@ -188,7 +229,58 @@ def test_mineral_mass_does_not_hang_on_the_voxel(mouse):
     assert masses[0] == pytest.approx(masses[1], rel=0.02)
 
 
-def test_left_and_right_have_one_form_but_textures_of_their_own(mouse):
-    left, right = (bone_in_own_frame(mouse, 0, f"{side} tibia", 0.1) for side in ("left", "right"))
-    assert np.array_equal(left[0], right[0])
-    assert not np.array_equal(left[1], right[1])
+def test_left_and_right_differ_a_little_in_form_and_altogether_in_texture(mouse):
+    volumes = []
+    for side in ("left", "right"):
+        mask, density, grid = bone_in_own_frame(mouse, 0, f"{side} tibia", 0.1)
+        volumes.append((mask.sum() * grid.voxel_mm3, density.sum()))
+    (left, _), (right, _) = volumes
+    assert left != right
+    assert left == pytest.approx(right, rel=0.06)
+    found = [points_in_bone(mouse, 0, f"{side} tibia", POINTS)[:, 1] <= 0 for side in ("left", "right")]
+    assert np.corrcoef(found)[0, 1] < 0.2
+
+
+POINTS = np.random.default_rng(1).uniform((-0.5, -0.5, 1.9), (0.5, 0.35, 2.9), size=(4000, 3))
+
+
+def test_network_is_one_piece_of_plates_and_rods(mouse):
+    """Trabeculae hang together, are densest at the growth plate and gone in the shaft."""
+    tissue, grid = tissue_in_own_frame(mouse, 0, "left tibia", 0.03)
+    level = landmarks(mouse, 0, "left tibia")["proximal_growth_plate"]
+    z = grid.origin_mm[2] + 0.03 * np.arange(len(tissue))
+    part = tissue[(z > level + 0.4) & (z < level + 3.0)]
+    names, _ = ndimage.label(part, np.ones((3, 3, 3)))
+    counts = np.bincount(names.ravel())[1:]
+    counts = np.sort(counts)[::-1]
+    # tibia and fibula are the two largest
+    assert counts[2:].sum() < 0.02 * counts.sum()
+    rng = np.random.default_rng(0)
+
+    def share(first: float, last: float) -> float:
+        points = rng.uniform((-0.6, -0.6, first), (0.6, 0.6, last), size=(12000, 3))
+        found = points_in_bone(mouse, 0, "left tibia", points)
+        return float((found[found[:, 0] < -0.35, 1] <= 0).mean())
+
+    near, middle, far = share(level + 0.3, level + 0.9), share(level + 2.0, level + 2.6), share(7.0, 9.0)
+    assert near > 1.2 * middle > far == 0.0
+    assert near > 0.12
+
+
+def test_shaft_is_triangular_with_a_crest_in_front_and_a_hollow_beside_it(mouse):
+    """At 30 % of the length: the crest is the farthest point, the back is flat, the lateral face hollow."""
+    mask, _, grid = bone_in_own_frame(mouse, 0, "right tibia", 0.04)
+    z = grid.origin_mm[2] + 0.04 * np.arange(len(mask))
+    plane = mask[np.abs(z - 0.3 * landmarks(mouse, 0, "right tibia")["length"]).argmin()]
+    names, _ = ndimage.label(plane)
+    shaft = names == 1 + np.argmax(np.bincount(names.ravel())[1:])
+    widths = shaft.sum(axis=1)
+    rows = np.flatnonzero(widths)
+    quarter = len(rows) // 4
+    # rows run from the back to the front
+    assert widths[rows[:quarter]].mean() > 2.0 * widths[rows[-quarter:]].mean()
+    assert len(rows) > 1.15 * widths.max()
+    left_edge = shaft.argmax(axis=1)[rows]
+    # x is medial, so low x is lateral; a straight face would lie on the chord between its corners
+    chord = np.linspace(left_edge[quarter], left_edge[-3], len(left_edge) - quarter - 2)
+    assert (left_edge[quarter:-2] - chord).max() > 1.0

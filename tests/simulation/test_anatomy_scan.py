@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bonemet.core.errors import SettingsError
 from bonemet.simulation import (
+    EASY,
     LABELS,
     LONG_BONES,
     PoseRanges,
@@ -18,6 +19,7 @@ from bonemet.simulation import (
     points_in_bone,
     render,
     scan_pose,
+    sizes_of,
 )
 
 H = 0.2
@@ -143,7 +145,7 @@ def test_every_pose_is_rigid_within_its_ranges_and_holds_the_tibiae_in_view(seed
         bend = np.degrees(np.arccos(np.clip(femur[:3, 2] @ tibia[:3, 2], -1, 1)))
         assert bend == pytest.approx(pose.flexion_deg[side], abs=1e-3)
         assert 0 <= bend <= 60
-        ends = np.array([(tibia @ [0, 0, z, 1])[:3] for z in (0, mouse.sizes.tibia_mm)])
+        ends = np.array([(tibia @ [0, 0, z, 1])[:3] for z in (0, sizes_of(mouse, side).tibia_mm)])
         assert np.hypot(ends[:, 0], ends[:, 1]).max() < 16
         assert np.abs(ends[:, 2]).max() < 11.4
     tops = [pose.matrices[f"{side} tibia"][2, 3] for side in ("left", "right")]
@@ -156,6 +158,20 @@ def test_scans_differ_in_pose(mouse):
     assert not np.allclose(a.matrices["left tibia"], c.matrices["left tibia"])
 
 
+def test_the_whole_range_is_used_and_the_easy_one_is_a_part_of_it():
+    whole = [scan_pose(animal(s, tumour_side=None), 0, s) for s in range(40)]
+    heights = np.array([p.height_mm for p in whole])
+    bends = np.array([list(p.flexion_deg.values()) for p in whole])
+    assert heights.min() < -2.0
+    assert heights.max() > 2.0
+    assert np.abs(heights).max() < 0.17 * 18
+    assert bends.min() < 5
+    assert bends.max() > 55
+    easy = [scan_pose(animal(s, tumour_side=None), 0, s, ranges=EASY) for s in range(20)]
+    assert max(abs(p.height_mm) for p in easy) < 0.9
+    assert all(10 <= f <= 30 for p in easy for f in p.flexion_deg.values())
+
+
 def test_ranges_that_fit_no_bed_are_refused(mouse):
     with pytest.raises(SettingsError, match="bed"):
         scan_pose(mouse, 0, 1, ranges=PoseRanges(splay_deg=(70.0, 80.0)))
@@ -166,8 +182,13 @@ def test_bones_lie_in_flesh_and_flesh_in_the_bed(scan):
     assert (scan.soft[bone] == 1).all()
     assert {0, 1, 2, 3} == set(np.unique(scan.soft))
     y, x = np.meshgrid(ORIGIN[1] + H * np.arange(180), ORIGIN[0] + H * np.arange(180), indexing="ij")
-    far = np.hypot(x, y) > 17.4
-    assert not scan.soft[:, far].any()
+    radius = np.hypot(x, y)
+    assert not scan.soft[:, radius > 18.2].any()
+    assert not scan.soft[:, (radius > 17.3) & (radius < 17.6)].any()
+    # the holder tube runs all around, the bed below the animal only
+    assert (scan.soft[:, (radius > 17.75) & (radius < 18.05)] == 3).all()
+    assert (scan.soft[:, (radius > 16.3) & (radius < 17.1) & (y > 3.2)] == 3).all()
+    assert not scan.soft[:, (radius > 16.3) & (radius < 17.1) & (y < 2.8)].any()
     assert ((scan.soft == 3) == (scan.labels == 6)).all()
     # flesh around the tibia: air does not touch bone
     assert (scan.bone[scan.soft == 0] == 0).mean() > 0.9999

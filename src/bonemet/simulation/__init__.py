@@ -1,7 +1,7 @@
 """The digital mouse: hind limbs whose truth is known, and an X-ray simulator that scans them."""
 
-from bonemet.simulation.anatomy import Animal, Sizes, animal
-from bonemet.simulation.pose import PoseRanges, ScanPose, scan_pose
+from bonemet.simulation.anatomy import Animal, Sizes, animal, sizes_of
+from bonemet.simulation.pose import EASY, WHOLE_RANGE, PoseRanges, ScanPose, scan_pose
 from bonemet.simulation.render import Rendered, render
 from bonemet.simulation.skeleton import LABELS, LONG_BONES
 from bonemet.simulation.truth import (
@@ -14,8 +14,10 @@ from bonemet.simulation.truth import (
 )
 
 __all__ = [
+    "EASY",
     "LABELS",
     "LONG_BONES",
+    "WHOLE_RANGE",
     "Animal",
     "PoseRanges",
     "Rendered",
@@ -29,5 +31,6 @@ __all__ = [
     "points_in_bone",
     "render",
     "scan_pose",
+    "sizes_of",
     "tissue_in_own_frame",
 ]

@@ -2,28 +2,52 @@
 
 Sources of the numbers
 ----------------------
-Lengths: tibia 17-18 mm and femur about 15-16 mm in adult mice (Somerville 2004,
-doi:10.1007/s00223-003-0101-x, C57BL/6 tibiae; Willinghamm 2010, doi:10.1007/s00223-010-9359-y,
-BALB/c); for the form of the hind limb see Charles 2016 (doi:10.1371/journal.pone.0147669).
-Cortex and trabeculae: midshaft Ct.Th near 0.2 mm and the metaphyseal BV/TV of C57BL/6 (8-15 %) and
-BALB/c (15-22 %) with Tb.Th near 0.05 mm (Halloran 2002, doi:10.1359/jbmr.2002.17.6.1044; Glatt 2007,
-doi:10.1359/jbmr.070507; Willinghamm 2010; guidelines: Bouxsein 2010, doi:10.1002/jbmr.141).
-Tissue mineral density of cortical bone 1000-1200 mg HA/cm3 (Bouxsein 2010). These are design values;
-strains, sites and laboratories differ.
+Growth: most dimensions of C57BL/6 tibiae level off before 6 months, and males are larger at all ages
+(Somerville 2004, Calcified Tissue International 74:469, PubMed 14961209); longitudinal growth is rapid
+until 8-10 weeks and slow afterwards, in BALB/c too (Buie 2008, doi:10.1359/jbmr.080808).
+Tibiae of young adult females, left and right, C57BL/6 and BALB/c: metaphyseal BV/TV, Tb.Th and Tb.N,
+diaphyseal Tt.Ar, Ma.Ar and Ct.Th (tables 3 and 5 of Holguin 2013, doi:10.1007/s00223-013-9744-4).
+Age: BV/TV is greatest at 6-8 weeks and declines ever after, faster in females (Glatt 2007,
+doi:10.1359/jbmr.070507): in C57BL/6 tibiae to 0.085 at 5 and 0.032 at 12 months in females (Holguin
+2014, doi:10.1016/j.bone.2014.05.006), and by 60 % between 6 weeks and 24 months in males, whose cortex
+thickens until 6 months and thins by 12 % until 24 (Halloran 2002, doi:10.1359/jbmr.2002.17.6.1044).
+
+Design values, for which no table was at hand: lengths (17-18 mm for an adult tibia, the femur 0.865 of
+it), tissue mineral densities (within 1000-1200 mg HA/cm3), and how much animals and their two sides
+differ.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bonemet.core.errors import SettingsError
 
 SIDES = ("left", "right")
-STRAINS = {"BALB/c": (1.00, 0.185), "C57BL/6": (1.01, 0.115)}
-"""Per strain: relative size, and metaphyseal bone volume fraction of young adult females."""
+MODES = 6
+"""Independent ways in which the cross-sections of animals differ."""
+
+
+@dataclass(frozen=True)
+class Strain:
+    """What sets a strain apart at 8 weeks: sizes relative to BALB/c, and metaphyseal trabeculae."""
+
+    size: float
+    girth: float
+    cortex: float
+    tb_fraction: float
+    tb_thickness_mm: float
+    tb_wave_mm: float
+
+
+STRAINS = {
+    "BALB/c": Strain(1.00, 1.00, 1.00, 0.185, 0.0475, 0.33),
+    "C57BL/6": Strain(1.01, 1.00, 0.90, 0.117, 0.0465, 0.335),
+}
+"""After Holguin 2013; see above."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +64,26 @@ class Sizes:
         Relative thickness of their cortices.
     crest, bow
         Relative height of the tibial crest and of the tibia's bow.
+    torsion_deg
+        Turn of the tibia's distal end against the proximal one, outwards.
+    slope_deg
+        Backward slope of the tibial plateau.
+    trochanter
+        Relative height of the third trochanter.
+    modes
+        How the cross-sections differ from the mean form, in standard deviations.
     junction_mm
         Level at which the head of the fibula leaves the tibia.
     fusion
         Level of the distal fusion of tibia and fibula over the tibia's length.
     hip_mm
         Half the distance between the hips.
-    tb_fraction, tb_thickness_mm
-        Bone volume fraction and thickness of the metaphyseal trabeculae.
+    tb_fraction, tb_thickness_mm, tb_wave_mm
+        Bone volume fraction and thickness of the metaphyseal trabeculae, and the wavelength of their network.
     cortical_tmd, trabecular_tmd, woven_tmd
         Tissue mineral densities in mg HA/cm3.
+    uneven
+        By which share density rises and falls slowly within a tissue.
     fat_mm
         Thickness of the fat under the skin.
     """
@@ -60,14 +94,20 @@ class Sizes:
     cortex: float
     crest: float
     bow: float
+    torsion_deg: float
+    slope_deg: float
+    trochanter: float
+    modes: tuple[float, ...]
     junction_mm: float
     fusion: float
     hip_mm: float
     tb_fraction: float
     tb_thickness_mm: float
+    tb_wave_mm: float
     cortical_tmd: float
     trabecular_tmd: float
     woven_tmd: float
+    uneven: float
     fat_mm: float
 
 
@@ -160,35 +200,92 @@ def animal(
     )
 
 
+def _decline(age_weeks: float, sex: str) -> float:
+    """Return the part of the trabecular bone of 8 weeks that is left (Holguin 2014, Halloran 2002)."""
+    weeks = 42.0 if sex == "female" else 105.0
+    return max(float(np.exp(-max(age_weeks - 8.0, 0.0) / weeks)), 0.15)
+
+
+def _cortex(age_weeks: float) -> float:
+    """Return the thickness of the cortex over that of 8 weeks: up to 6 months, down after (Halloran 2002)."""
+    young = 1.0 - 0.14 * float(np.exp(-(age_weeks - 6.0) / 7.0))
+    return (young - 0.12 * max(age_weeks - 26.0, 0.0) / 78.0) / 0.895
+
+
 def _sizes(seed: int, strain: str, sex: str, age_weeks: float) -> Sizes:
     rng = generator(seed, "sizes")
 
     def around(mean: float, relative_sd: float) -> float:
         return float(mean * (1 + relative_sd * np.clip(rng.normal(), -2, 2)))
 
-    size, fraction = STRAINS[strain]
-    size *= 1.05 if sex == "male" else 1.0
+    kind = STRAINS[strain]
     # at 8 weeks a mouse has about 97 % of its adult bone length
-    size *= 1.0 - 0.05 * float(np.exp(-(age_weeks - 6.0) / 4.0))
-    # trabecular bone is greatest at 6-8 weeks and declines thereafter (Glatt 2007)
-    fraction *= float(np.exp(-max(age_weeks - 8.0, 0.0) / 60.0))
-    # tissue mineralises with age
+    size = (
+        kind.size * (1.05 if sex == "male" else 1.0) * (1.0 - 0.05 * float(np.exp(-(age_weeks - 6.0) / 4.0)))
+    )
+    fraction = kind.tb_fraction * _decline(age_weeks, sex)
+    # trabeculae thicken slowly over life (Glatt 2007); tissue mineralises
+    thickness = kind.tb_thickness_mm * (1.0 + 0.0015 * (age_weeks - 8.0))
     mineral = 1.0 - 0.08 * float(np.exp(-(age_weeks - 6.0) / 8.0))
-    tibia = around(17.8 * size, 0.012)
+    tibia = around(18.0 * size, 0.012)
     return Sizes(
         tibia_mm=tibia,
         femur_mm=around(tibia * 0.865, 0.01),
-        girth=around(size, 0.03),
-        cortex=around(1.0, 0.04),
+        girth=around(size * kind.girth, 0.025),
+        cortex=around(kind.cortex * _cortex(age_weeks), 0.035),
         crest=around(1.0, 0.12),
         bow=around(1.0, 0.2),
+        torsion_deg=around(8.0, 0.4),
+        slope_deg=around(14.0, 0.15),
+        trochanter=around(1.0, 0.2),
+        modes=tuple(float(v) for v in rng.normal(size=MODES).clip(-2, 2)),
         junction_mm=around(2.0, 0.05),
-        fusion=around(0.575, 0.015),
+        fusion=around(0.575, 0.012),
         hip_mm=around(4.4 * size, 0.03),
-        tb_fraction=float(np.clip(around(fraction, 0.08), 0.06, 0.22)),
-        tb_thickness_mm=around(0.050, 0.02),
-        cortical_tmd=around(1150.0 * mineral, 0.015),
+        tb_fraction=float(np.clip(around(fraction, 0.08), 0.015, 0.22)),
+        tb_thickness_mm=around(thickness, 0.02),
+        # fewer trabeculae where bone was lost
+        tb_wave_mm=around(kind.tb_wave_mm * (kind.tb_fraction / fraction) ** 0.35, 0.03),
+        cortical_tmd=around(1150.0 * mineral, 0.012),
         trabecular_tmd=around(980.0 * mineral, 0.02),
         woven_tmd=around(860.0 * mineral, 0.03),
+        uneven=around(0.02, 0.3),
         fat_mm=around(0.3, 0.25),
+    )
+
+
+def sizes_of(animal: Animal, side: str) -> Sizes:
+    """Return the sizes of one side's bones, which differ from the animal's by one or two per cent.
+
+    Parameters
+    ----------
+    animal
+        The animal.
+    side
+        ``left`` or ``right``.
+
+    Returns
+    -------
+    Sizes
+        Of the bones of that side; what belongs to both sides (hips, fat) is the animal's.
+    """
+    s, rng = animal.sizes, generator(animal.seed, "side", side)
+
+    def near(value: float, relative_sd: float) -> float:
+        return float(value * (1 + relative_sd * np.clip(rng.normal(), -2, 2)))
+
+    return replace(
+        s,
+        tibia_mm=near(s.tibia_mm, 0.003),
+        femur_mm=near(s.femur_mm, 0.003),
+        girth=near(s.girth, 0.006),
+        cortex=near(s.cortex, 0.012),
+        crest=near(s.crest, 0.02),
+        bow=near(s.bow, 0.03),
+        torsion_deg=near(s.torsion_deg, 0.1),
+        modes=tuple(m + 0.2 * float(v) for m, v in zip(s.modes, rng.normal(size=MODES), strict=True)),
+        junction_mm=near(s.junction_mm, 0.012),
+        fusion=near(s.fusion, 0.005),
+        tb_fraction=near(s.tb_fraction, 0.03),
+        cortical_tmd=near(s.cortical_tmd, 0.004),
     )

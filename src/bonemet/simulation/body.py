@@ -2,7 +2,7 @@
 
 Soft tissue is an envelope of round cones about the bones with a layer of skin and one of fat under
 it. Its distance is so smooth that it is taken on a lattice fixed in the scan frame (0.4 mm) and interpolated
-between; bones never are. The bed is a trough of plastic, open toward the belly.
+between; bones never are. The bed is a trough of plastic, open toward the belly; a thin tube holds it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.kernels.jit import fast_kernel
-from bonemet.simulation.anatomy import SIDES, Animal
+from bonemet.simulation.anatomy import SIDES, Animal, sizes_of
 from bonemet.simulation.longbones import head_in_femur
 from bonemet.simulation.pose import ScanPose
 from bonemet.simulation.shapes import PIECE, Array, cone, ellipsoid, pieces, pieces_distance
@@ -23,6 +23,8 @@ AIR, MUSCLE, FAT, PLASTIC = 0, 1, 2, 3
 LATTICE_MM = 0.4
 SKIN_MM = 0.3
 BED_INNER_MM, BED_OUTER_MM = 16.2, 17.2
+TUBE_INNER_MM, TUBE_OUTER_MM = 17.7, 18.1
+"""The holder: a tube all around bed and animal."""
 BED_EDGE_MM = 3.0
 """The trough's rims lie at this y."""
 
@@ -46,6 +48,7 @@ def outline(animal: Animal, pose: ScanPose) -> Array:
     hip = head_in_femur(s)[0]
     for side in SIDES:
         thigh, shank, paw = f"{side} femur", f"{side} tibia", f"{side} foot"
+        s = sizes_of(animal, side)
         knee = at(shank, 0, -0.1, -0.4)
         calf, ankle = at(shank, -0.1, -1.6, 0.28 * s.tibia_mm), at(shank, 0, -0.15, s.tibia_mm)
         rows += [
@@ -113,15 +116,16 @@ def _fill(
 
 
 def bed_mask(xs: Array, ys: Array) -> NDArray[np.bool_]:
-    """Return where the bed's cross-section is, (y, x), for the centres of columns and rows in mm."""
+    """Return where bed and holder tube are, (y, x), for the centres of columns and rows in mm."""
     radius = np.hypot(ys[:, None], xs[None])
-    return (radius >= BED_INNER_MM) & (radius <= BED_OUTER_MM) & (ys[:, None] >= BED_EDGE_MM)
+    bed = (radius >= BED_INNER_MM) & (radius <= BED_OUTER_MM) & (ys[:, None] >= BED_EDGE_MM)
+    return bed | ((radius >= TUBE_INNER_MM) & (radius <= TUBE_OUTER_MM))
 
 
 def paint(
     soft: NDArray[np.uint8], rows: Array, fat_mm: float, spacing_mm: float, origin_mm: Array
 ) -> NDArray[np.bool_]:
-    """Paint soft tissue and bed into materials (z, y, x) in place; return the bed's cross-section (y, x)."""
+    """Paint soft tissue and bed into materials (z, y, x) in place; return where the holder is (y, x)."""
     high = origin_mm + spacing_mm * (np.array(soft.shape[::-1]) - 1)
     low = np.floor(origin_mm / LATTICE_MM)
     size = (np.ceil(high / LATTICE_MM) - low).astype(int) + 2

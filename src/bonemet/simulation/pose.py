@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bonemet.core.errors import SettingsError
-from bonemet.simulation.anatomy import SIDES, Animal, generator
+from bonemet.simulation.anatomy import SIDES, Animal, Sizes, generator, sizes_of
 from bonemet.simulation.longbones import MALLEOLI_MM, head_in_femur, knee_in_femur, knee_in_tibia
 from bonemet.simulation.shapes import Array
 
 MIRROR_X = np.diag([-1.0, 1.0, 1.0, 1.0])
 BODY_RADIUS_MM = 16.0
 """No leg lies farther from the axis."""
-_ATTEMPTS = 200
+KNEE_LEVEL_MM = -7.8
+VIEW_MM = 11.3
+"""Tibiae end within this distance of the central plane of rays; an animal is laid down so."""
+_ATTEMPTS = 400
 _FACING = np.diag([-1.0, -1.0, 1.0])  # of a right leg: medial is low x, anterior is low y
 
 
@@ -50,9 +53,15 @@ class PoseRanges:
     flexion_deg: tuple[float, float] = (0.0, 60.0)
     splay_deg: tuple[float, float] = (3.0, 12.0)
     axial_deg: float = 15.0
-    height_mm: float = 1.5
+    height_mm: float = 2.6
     shift_mm: float = 1.0
     tilt_deg: float = 4.0
+
+
+WHOLE_RANGE = PoseRanges()
+"""What real scans show: knees stretched or bent, one up to 15 % of the tibia higher, animals aslant."""
+EASY = PoseRanges((10.0, 30.0), (4.0, 8.0), axial_deg=5.0, height_mm=0.6, shift_mm=0.5, tilt_deg=1.5)
+"""Animals laid down with care."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +102,8 @@ def _matrix(rotation: Array, translation: Array) -> Array:
     return out
 
 
-def _right_leg(animal: Animal, flexion: float, splay: float, axial: float) -> dict[str, Array]:
+def _right_leg(sizes: Sizes, flexion: float, splay: float, axial: float) -> dict[str, Array]:
     """Return the matrices of a right leg; axes as in the scan, origin midway between the hips."""
-    sizes = animal.sizes
     base = _turn(1, splay) @ _turn(2, axial) @ _FACING
     femur = base @ _turn(0, -0.5 * flexion)
     tibia = femur @ _turn(0, flexion)
@@ -115,7 +123,7 @@ def _right_leg(animal: Animal, flexion: float, splay: float, axial: float) -> di
 def _both_legs(animal: Animal, drawn: Mapping[str, tuple[float, float, float]]) -> dict[str, Array]:
     out = {"body": np.eye(4)}
     for side in SIDES:
-        for bone, matrix in _right_leg(animal, *drawn[side]).items():
+        for bone, matrix in _right_leg(sizes_of(animal, side), *drawn[side]).items():
             out[f"{side} {bone}"] = matrix if side == "right" else MIRROR_X @ matrix
     return out
 
@@ -143,6 +151,15 @@ def _flesh(matrices: Mapping[str, Array]) -> Array:
         out.append([*foot[:2, 3], 1.9])
         out.append([*(foot @ [0.0, 0.0, 9.0, 1.0])[:2], 2.2])
     return np.array(out)
+
+
+def _reach(animal: Animal, matrices: Mapping[str, Array], knee_mm: float) -> float:
+    """Return how far from the central plane the tibiae end, where the knees belong to the usual level."""
+    ends = []
+    for side in SIDES:
+        long = sizes_of(animal, side).tibia_mm
+        ends += [(matrices[f"{side} tibia"] @ [0.0, 0.0, z, 1.0])[2] for z in (-0.4, long)]
+    return float(np.abs(np.array(ends) - knee_mm + KNEE_LEVEL_MM).max())
 
 
 def _centred(matrices: Mapping[str, Array]) -> Array:
@@ -182,11 +199,11 @@ def scan_pose(
     seed: int,
     *,
     ranges: PoseRanges | None = None,
-    knee_mm: tuple[float, float, float] = (0.0, 3.0, -7.2),
+    knee_mm: tuple[float, float, float] = (0.0, 3.0, KNEE_LEVEL_MM),
 ) -> ScanPose:
     """Return the pose of an animal in the scan of a week.
 
-    A pose whose legs would not lie within the bed is drawn again.
+    A pose whose legs would not lie within the bed, or whose tibiae would leave the view, is drawn again.
 
     Parameters
     ----------
@@ -214,8 +231,9 @@ def scan_pose(
     """
     rng = generator(seed, "pose", animal.seed, week)
     for _ in range(_ATTEMPTS):
-        pose = _draw(animal, rng, ranges or PoseRanges(), np.asarray(knee_mm, dtype=np.float64))
+        pose = _draw(animal, rng, ranges or WHOLE_RANGE, np.asarray(knee_mm, dtype=np.float64))
         flesh = _flesh(pose.matrices)
-        if (np.hypot(flesh[:, 0], flesh[:, 1]) + flesh[:, 2]).max() <= BODY_RADIUS_MM:
+        within = (np.hypot(flesh[:, 0], flesh[:, 1]) + flesh[:, 2]).max() <= BODY_RADIUS_MM
+        if within and _reach(animal, pose.matrices, knee_mm[2]) <= VIEW_MM:
             return pose
     raise SettingsError("No pose within these ranges fits into the bed; narrow the splay, shift or height.")

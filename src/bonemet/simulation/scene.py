@@ -15,7 +15,7 @@ from bonemet.core.grid import Grid, Triple
 from bonemet.core.scan import ConeGeometry
 from bonemet.kernels.jit import kernel
 from bonemet.simulation.anatomy import Animal
-from bonemet.simulation.body import BED_OUTER_MM, bed_mask
+from bonemet.simulation.body import TUBE_OUTER_MM, bed_mask
 from bonemet.simulation.fields import Field, Lines, field_of, join_lines, pack_lines
 from bonemet.simulation.pose import ScanPose
 from bonemet.simulation.presets import Preset
@@ -30,7 +30,7 @@ _SLICES, _SOFT_SLICES, _TILE, _COARSER = 64, 32, 64, 4
 _THIN_MM = 0.02
 """In voxels up to this size a surface is as good as plane, and one sample tells how much of it is tissue."""
 _MARGIN_MM = 0.8
-_REACH = BED_OUTER_MM + _MARGIN_MM
+_REACH = TUBE_OUTER_MM + _MARGIN_MM
 _BONES_MM3 = 300.0
 """Volume of two hind limbs and of what hangs on them, marrow included."""
 

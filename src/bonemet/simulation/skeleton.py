@@ -8,13 +8,13 @@ import numpy as np
 
 from bonemet.core.errors import SettingsError
 from bonemet.simulation import smallbones
-from bonemet.simulation.anatomy import SIDES, Animal, generator
+from bonemet.simulation.anatomy import SIDES, Animal, Sizes, generator, sizes_of
 from bonemet.simulation.disease import lesion, new_bone
 from bonemet.simulation.longbones import femur, tibia
 from bonemet.simulation.pose import MIRROR_X, ScanPose
 from bonemet.simulation.shapes import Array, Sweep, no_sweep
-from bonemet.simulation.tissue import Shape
-from bonemet.simulation.trabeculae import wavelength_for, waves
+from bonemet.simulation.tissue import ROD, Shape
+from bonemet.simulation.trabeculae import kept_for, waves
 
 LABELS = {
     "spine": 1,
@@ -28,9 +28,8 @@ LABELS = {
 LONG_BONES = ("left femur", "left tibia", "right femur", "right tibia")
 GROWTH_PLATE_MM = 0.13
 """Height of a growth plate's mineral-free layer in young adults."""
-_KEPT = 0.5
-_STANDING = 0.9
-"""Part of the planned trabecular bone that stands, plates crossing and their reach ending."""
+_STANDING = 0.96
+"""Part of the planned trabecular bone that stands a millimetre below the growth plate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,37 +81,39 @@ def _box(sweep: Sweep, rows: Array) -> tuple[Array, Array]:
     return np.min(lows, axis=0) - 0.15, np.max(highs, axis=0) + 0.15
 
 
-def _texture(animal: Animal, name: str) -> tuple[Array, Array, Array]:
+def _texture(animal: Animal, name: str, s: Sizes) -> tuple[Array, Array, Array]:
     rng = generator(animal.seed, "texture", name)
-    s = animal.sizes
-    # two families of plates share the volume
-    length = wavelength_for(0.5 * s.tb_fraction / _STANDING, s.tb_thickness_mm, _KEPT)
+    length = s.tb_wave_mm
     sheets = np.stack([waves(rng, length, 16), waves(rng, length, 16)])
-    return sheets, waves(rng, 0.55 * length, 16), waves(rng, 1.1, 12, stretch=1.0)
+    return sheets, waves(rng, 0.8 * length, 16), waves(rng, 1.1, 12, stretch=1.0)
 
 
-def _plates(animal: Animal, bone: str) -> Array:
+def _plates(s: Sizes, bone: str) -> Array:
     """Return the trabecular zones (zones, 9) of a femur or tibia; see :class:`Shape`."""
-    s = animal.sizes
     half = 0.5 * GROWTH_PLATE_MM
+    kept = kept_for(s.tb_fraction / _STANDING, s.tb_thickness_mm, s.tb_wave_mm, ROD * s.tb_thickness_mm)
+    # epiphyses are denser
+    more = min(2.2 * kept, 0.9)
     if bone == "tibia":
         return np.array(
             [
-                [1.35, 0.0, 0.16, 0.12, half, 1.0, 3.6, _KEPT, 0.9],
-                [s.tibia_mm - 1.35, 0.0, 0.0, 0.05, half, -1.0, 1.0, 0.6, 0.9],
+                [1.35, 0.0, 0.16, 0.12, half, 1.0, 3.6, kept, more],
+                [s.tibia_mm - 1.35, 0.0, 0.0, 0.05, half, -1.0, 1.2, 0.8 * kept, more],
             ]
         )
     return np.array(
         [
-            [s.femur_mm - 1.95 * s.girth, 0.0, -0.12, 0.12, half, -1.0, 3.8, _KEPT, 0.9],
-            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, 0.7, 0.85],
+            [s.femur_mm - 1.95 * s.girth, 0.0, -0.12, 0.12, half, -1.0, 3.8, kept, more],
+            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, kept, more],
         ]
     )
 
 
-def _tissue(animal: Animal) -> Array:
-    s = animal.sizes
-    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, s.tb_thickness_mm])
+def _tissue(animal: Animal, name: str, s: Sizes) -> Array:
+    rng = generator(animal.seed, "density", name)
+    # a wave of 7-12 mm, mostly along the bone
+    wave = rng.uniform((-0.3, -0.3, 0.5, 0.0), (0.3, 0.3, 0.9, 2 * np.pi))
+    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, s.tb_thickness_mm, s.uneven, *wave])
 
 
 def long_bone(animal: Animal, week: int, name: str) -> Part:
@@ -126,22 +127,25 @@ def long_bone(animal: Animal, week: int, name: str) -> Part:
     if name not in LONG_BONES:
         raise SettingsError(f"A long bone is one of {', '.join(LONG_BONES)}, not {name!r}.")
     side, bone = name.split()
-    sweep, rows = (tibia if bone == "tibia" else femur)(animal.sizes)
-    sheets, holes, warp = _texture(animal, name)
+    s = sizes_of(animal, side)
+    sweep, rows = (tibia if bone == "tibia" else femur)(s)
+    sheets, holes, warp = _texture(animal, name, s)
     foci, layer = np.zeros((0, 5)), np.zeros(6)
     if bone == "tibia":
         foci, layer = lesion(animal, side, week), new_bone(animal, side, week)
-    shape = Shape(sweep, rows, _plates(animal, bone), sheets, holes, warp, foci, layer, _tissue(animal))
+    shape = Shape(sweep, rows, _plates(s, bone), sheets, holes, warp, foci, layer, _tissue(animal, name, s))
     low, high = _box(sweep, rows)
     return Part(name, LABELS[name], shape, np.eye(4), low - layer[0], high + layer[0])
 
 
 def _small(animal: Animal, name: str, label: str, rows: Array, matrix: Array, wall: float = 0.14) -> Part:
-    sweep = no_sweep(wall)
-    sheets, holes, warp = _texture(animal, name)
+    sweep, s = no_sweep(wall), animal.sizes
+    sheets, holes, warp = _texture(animal, name, s)
     # spongy throughout: one zone that reaches everywhere and has no growth plate
-    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.7, 0.7]])
-    shape = Shape(sweep, rows, zones, sheets, holes, warp, np.zeros((0, 5)), np.zeros(6), _tissue(animal))
+    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.4, 0.4]])
+    shape = Shape(
+        sweep, rows, zones, sheets, holes, warp, np.zeros((0, 5)), np.zeros(6), _tissue(animal, name, s)
+    )
     return Part(name, LABELS[label], shape, matrix, *_box(sweep, rows))
 
 
@@ -160,12 +164,12 @@ def skeleton(animal: Animal, week: int, pose: ScanPose) -> list[Part]:
     for name, place, rows in smallbones.spine(s):
         out.append(_small(animal, name, "spine", rows, body @ place))
     for side in SIDES:
-        flexion = pose.flexion_deg.get(side, 0.0)
+        flexion, own = pose.flexion_deg.get(side, 0.0), sizes_of(animal, side)
         thigh, shank = m[f"{side} femur"], m[f"{side} tibia"]
         out += [
-            _small(animal, f"{side} patella", "other", smallbones.patella(s, flexion), thigh),
-            _small(animal, f"{side} fabellae", "other", smallbones.fabellae(s), thigh),
-            _small(animal, f"{side} menisci", "other", smallbones.menisci(s), shank),
-            _small(animal, f"{side} foot", "other", smallbones.foot(s), m[f"{side} foot"], 0.12),
+            _small(animal, f"{side} patella", "other", smallbones.patella(own, flexion), thigh),
+            _small(animal, f"{side} fabellae", "other", smallbones.fabellae(own), thigh),
+            _small(animal, f"{side} menisci", "other", smallbones.menisci(own), shank),
+            _small(animal, f"{side} foot", "other", smallbones.foot(own), m[f"{side} foot"], 0.12),
         ]
     return out

@@ -11,6 +11,8 @@ from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation.shapes import Array, Sweep, pieces_distance, sweep_distance
 from bonemet.simulation.trabeculae import WAVE, field, hole_distance, plate_distance
 
+ROD, ROD_REACH_MM = 0.52, 0.35
+"""Radius of rods over the plates' thickness, and how far they reach beyond the plates at most."""
 _SHELL_AT_PLATE_MM = 0.06
 """Bone that bridges a growth plate at the surface, so that the plate does not part the bone."""
 
@@ -40,7 +42,8 @@ class Shape(NamedTuple):
         (6,): thickness of periosteal new bone, its first and last level, its middle angle and half its
         breadth (radians), and how much of it is bare (in standard deviations).
     tissue
-        (4,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness.
+        (9,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness; share by
+        which density rises and falls slowly, its three wavenumbers (radians/mm) and phase (radians).
     """
 
     sweep: Sweep
@@ -107,7 +110,9 @@ def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float,
             continue
         level = t[o] + t[o + 1] * x + t[o + 2] * y + t[o + 3] * (math.sin(2.6 * x) * math.sin(2.9 * y + 0.5))
         u = t[o + 5] * (z - level)
-        share = t[o + 7] * (1.0 - smooth_step(0.3 * reach, reach, u)) if u > 0.0 else t[o + 8]
+        # densest at the growth plate, fading into the empty cavity
+        dense = 1.5 - 0.5 * smooth_step(0.0, 0.7, u)
+        share = dense * t[o + 7] * (1.0 - smooth_step(0.3 * reach, reach, u)) if u > 0.0 else t[o + 8]
         kept = max(kept, share)
         if t[o + 4] > 0.0:
             gap = min(gap, abs(u) - t[o + 4])
@@ -116,16 +121,21 @@ def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float,
 
 @fast_kernel
 def _spongy(t: Array, x: float, y: float, z: float, kept: float) -> float:
-    """Return the signed distance from the network, of which a part ``kept`` of the plates is left."""
+    """Return the signed distance from the network, of which a part ``kept`` of the plates is left.
+
+    Two families of plates cross. Rods run where they do, so the plates that are left hang together.
+    """
     if kept < 0.02:
         return 1.0
     first, half, thickness = int(t[_SHEETS]), int(t[_SHEETS + 1]) // 2, t[int(t[_TISSUE]) + 3]
-    # two families of plates that cross, since the zero surface of one field never branches
-    plate = plate_distance(t, first, half, x, y, z, thickness)
-    plate = min(plate, plate_distance(t, first + WAVE * half, half, x, y, z, thickness))
-    if plate > 0.25 or kept > 0.98:
-        return plate
-    return max(plate, hole_distance(t, int(t[_HOLES]), int(t[_HOLES + 1]), x, y, z, kept))
+    a = plate_distance(t, first, half, x, y, z, 0.0)
+    b = plate_distance(t, first + WAVE * half, half, x, y, z, 0.0)
+    if min(a, b) > 0.3:
+        return float(min(a, b) - 0.5 * thickness)
+    holes = hole_distance(t, int(t[_HOLES]), int(t[_HOLES + 1]), x, y, z, min(kept, 0.98))
+    # rods reach into the holes, the farther the more of the plates is kept
+    rod = max(math.sqrt(a * a + b * b) - ROD * thickness, holes - ROD_REACH_MM * smooth_step(0.0, 0.4, kept))
+    return float(min(rod, max(min(a, b) - 0.5 * thickness, holes)))
 
 
 @fast_kernel
@@ -205,7 +215,14 @@ def sample(t: Array, x: float, y: float, z: float) -> tuple[float, float, float]
         layer = max(-outer - 0.02, outer - new)
         if layer < tissue:
             tissue, mineral = layer, t[kinds + 2]
-    return outer - new, tissue, mineral
+    return outer - new, tissue, mineral * _evenness(t, x, y, z)
+
+
+@fast_kernel
+def _evenness(t: Array, x: float, y: float, z: float) -> float:
+    """Return the density at a place over the mean one of its tissue."""
+    o = int(t[_TISSUE])
+    return float(1.0 + t[o + 4] * math.sin(t[o + 5] * x + t[o + 6] * y + t[o + 7] * z + t[o + 8]))
 
 
 @fast_kernel

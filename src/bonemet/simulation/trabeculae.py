@@ -1,12 +1,13 @@
-"""Trabecular networks: curved plates with holes in them, from seeded random waves.
+"""Trabecular networks: curved plates with holes, and rods where plates meet, from seeded random waves.
 
-The plates are the zero surfaces of a Gaussian random field made of plane waves of one wavelength
-(spinodoid architectures: Kumar et al. 2020, doi:10.1038/s41524-020-0341-6), given an even
-thickness by dividing the field by its own slope. A second field cuts holes that turn plates into
-struts where little bone is left. Both are continuous functions of bone-frame coordinates.
+The plates are the zero surfaces of two Gaussian random fields made of plane waves (spinodoid
+architectures: Kumar et al. 2020, doi:10.1038/s41524-020-0341-6), given an even thickness by dividing a
+field by its own slope. A third field cuts holes; the rods along the curves in which the two families
+cross remain, so that the network hangs together. All are continuous functions of bone-frame coordinates.
 
-The area of the zero surface per volume of an isotropic field of wavenumber k is 2 k / (pi sqrt 3)
-(Adler and Taylor 2007, doi:10.1007/978-0-387-48116-6), from which the wavelength follows.
+For isotropic fields of wavenumber k the zero surface has the area 2 k / (pi sqrt 3) per volume, and the
+curves in which two of them cross the length k^2 / (3 pi) (the formulae of Rice for fields: Adler and
+Taylor 2007, doi:10.1007/978-0-387-48116-6); from them follows how many plates to keep.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ STRETCH = 1.6
 def waves(rng: np.random.Generator, wavelength_mm: float, count: int, stretch: float = STRETCH) -> Array:
     """Return random plane waves (5, count): three wavenumbers in turns/mm, a phase in turns, an amplitude.
 
-    Their sum has unit variance. Wavenumbers scatter by 10 % about one length; along z they are shorter
-    by the factor ``stretch``.
+    Their sum has unit variance. Wavenumbers scatter by 18 % about one length, so that nothing repeats;
+    along z they are shorter by the factor ``stretch``.
     """
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    length = rng.normal(1.0, 0.1, size=(count, 1)).clip(0.7, 1.3) / wavelength_mm
+    length = rng.normal(1.0, 0.18, size=(count, 1)).clip(0.6, 1.4) / wavelength_mm
     out = np.empty((count, 5))
     out[:, :3] = direction * length * [1.0, 1.0, 1.0 / stretch]
     out[:, 3] = rng.uniform(size=count)
@@ -41,11 +42,14 @@ def waves(rng: np.random.Generator, wavelength_mm: float, count: int, stretch: f
     return np.ascontiguousarray(out.T)
 
 
-def wavelength_for(bone_fraction: float, thickness_mm: float, kept: float) -> float:
-    """Return the wavelength at which plates, of which a part is kept, fill a volume fraction."""
-    area = bone_fraction / (thickness_mm * kept)
-    # stretching lengthens the waves along one axis, which lessens the area
-    return float(4.0 / (np.sqrt(3.0) * area) * (2.0 + 1.0 / STRETCH) / 3.0)
+def kept_for(bone_fraction: float, thickness_mm: float, wavelength_mm: float, rod_mm: float) -> float:
+    """Return the part of two families of plates that, with rods of a radius, fills a volume fraction."""
+    k = 2 * np.pi / wavelength_mm
+    # stretching lengthens the waves along one axis, which lessens area and length
+    less = (2.0 + 1.0 / STRETCH) / 3.0
+    plates = 2 * thickness_mm * 2 * k / (np.pi * np.sqrt(3.0)) * less
+    rods = np.pi * rod_mm**2 * k**2 / (3 * np.pi) * less
+    return float(np.clip((bone_fraction - rods) / (plates - rods), 0.03, 0.9))
 
 
 @fast_kernel

@@ -15,7 +15,7 @@ from scipy import ndimage
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.kernels.jit import fast_kernel
-from bonemet.simulation.anatomy import SIDES, Animal
+from bonemet.simulation.anatomy import SIDES, Animal, sizes_of
 from bonemet.simulation.longbones import fusion_mm, head_in_femur
 from bonemet.simulation.render import BLOCK, paint_parts
 from bonemet.simulation.shapes import Array
@@ -80,7 +80,8 @@ def landmarks(animal: Animal, week: int, bone: str) -> dict[str, float]:
         ``proximal_growth_plate`` and ``distal_growth_plate``; of a femur ``head`` (its centre) and
         ``distal_growth_plate``.
     """
-    part, wide, s = long_bone(animal, week, bone), _widest(animal, bone), animal.sizes
+    part, wide = long_bone(animal, week, bone), _widest(animal, bone)
+    s = sizes_of(animal, bone.split(maxsplit=1)[0])
     zones = part.shape.zones[:, 0]
     if bone.endswith("femur"):
         head, _ = head_in_femur(s)
