@@ -82,7 +82,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_threads(study, tmp_path
     simulate(again, weeks=(3,), context=SilentContext(), **COARSE)
     files = [p.relative_to(again) for p in sorted(again.rglob("*")) if p.is_file() and p.suffix != ".json"]
     files.append((layout.truth_folder(again, ScanKey("871", 3)) / "truth.json").relative_to(again))
-    assert len(files) == 260 + 6
+    # log, record, truth, labels, lesions, gain and its drift, change and cause of two tibiae
+    assert len(files) == 260 + 11
     for path in files:
         assert (again / path).read_bytes() == (out / path).read_bytes(), path
 
@@ -120,10 +121,41 @@ def test_planted_change(study):
     well = {"left": "right", "right": "left"}[sick]
     for side in ("left", "right"):
         now = planted["tibiae"][side]
-        assert now["unchanged_mm3"] + now["formed_mm3"] == pytest.approx(now["bone_volume_mm3"])
+        assert (
+            now["unchanged_mm3"] + now["formed_mm3"] < now["bone_volume_mm3"]
+        )  # the rest lies beyond the plates
         assert 5 < now["bone_volume_mm3"] < 30
-    assert planted["tibiae"][sick]["resorbed_mm3"] > 5 * planted["tibiae"][well]["resorbed_mm3"]
-    assert planted["tibiae"][sick]["resorbed_mm3"] > 0.1
+        exact = planted["bones"][f"{side} tibia"]["bone_volume_mm3"]
+        assert exact == pytest.approx(now["bone_volume_mm3"], rel=0.05)  # whole voxels of 0.08 mm
+        assert 0 < abs(now["grown_mm3"]) < 1  # growth, less what thins or is eaten there
+        assert now["resorbed_mm3"] > 0  # normal remodelling
+        folder = layout.truth_folder(study[0], ScanKey("871", 3))
+        masks = open_volume(folder / f"{side} tibia change.nii.gz")
+        greys = np.bincount(np.asarray(masks.array()).ravel(), minlength=256) * masks.grid.voxel_mm3
+        assert greys[240] == pytest.approx(now["formed_mm3"], rel=1e-4)
+        assert greys[60] == pytest.approx(now["resorbed_mm3"], rel=1e-4)
+    assert planted["tibiae"][sick]["resorbed_by_disease_mm3"] > 0.1
+    assert planted["tibiae"][well]["resorbed_by_disease_mm3"] == 0
+    assert planted["tibiae"][well]["formed_by_disease_mm3"] == 0
+    assert planted["tibiae"][sick]["needle_track"]["radius_mm"] > 0
+    assert planted["tibiae"][well]["needle_track"] is None
+
+
+def test_lesions_lie_within_the_diseased_tibia(study):
+    planted = truth(study[0], 3)
+    folder = layout.truth_folder(study[0], ScanKey("871", 3))
+    labels, lesions = (open_volume(folder / f"{name}.nii.gz").array() for name in ("labels", "lesions"))
+    assert set(np.unique(labels[lesions > 0])) == {LABELS[f"{planted['tumour_side']} tibia"]}
+    assert {1, 3} <= set(np.unique(lesions))
+
+
+def test_poses_of_all_bones_are_told(study):
+    planted = truth(study[0], 3)
+    assert set(planted["other_bones"]) == {"body", "left foot", "right foot"}
+    for matrix in planted["other_bones"].values():
+        assert abs(np.linalg.det(np.array(matrix)[:3, :3])) == pytest.approx(1, abs=1e-6)
+    grown = planted["bones"]["left tibia"]["growth_mm"]
+    assert 0 < grown["distal"] < grown["proximal"] < 0.4
 
 
 def test_records(study):
@@ -134,6 +166,9 @@ def test_records(study):
     tumour = rows["Tibiae tumor inoculation"]
     assert set(rows["Side"][tumour == "with tumor"]) == {truth(out, 3)["tumour_side"]}
     assert (rows["Age (week)"].astype(float) >= 11).all()
+    assert set(rows["Injection"]) == {"tumor cells", "none"}
+    assert set(rows["Arm"]) == {"tumour"}
+    assert (rows["Average Radiant Efficiency (uW/cm2)"].astype(float) > 0).all()
     assert (rows["Body Weight (g)"].astype(float) > 14).all()
 
 
@@ -158,6 +193,10 @@ def test_second_run_does_nothing_and_foreign_folders_are_refused(study, tmp_path
         ({"weeks": ()}, "Weeks"),
         ({"weeks": (0, 0)}, "Weeks"),
         ({"weeks": (-1,)}, "Weeks"),
+        ({"weeks": (0, 13)}, "week"),
+        ({"arms": ("cured",)}, "arms"),
+        ({"arms": ()}, "arms"),
+        ({"strain": "CD-1"}, "strain"),
         ({"seed": -1}, "seed"),
         ({"dose": "lethal"}, "dose"),
     ],

@@ -67,6 +67,11 @@ def simulate(
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Scan the calibration phantom, too.")
     ] = False,
+    strain: Annotated[str, typer.Option(help="Strain: BALB/c or C57BL/6.")] = "BALB/c",
+    sex: Annotated[str, typer.Option(help="Sex: female or male.")] = "female",
+    arms: Annotated[
+        str, typer.Option(help="Arms, dealt in turn: some of tumour, sham, treated, untouched.")
+    ] = "tumour,sham,treated,untouched",
     overwrite: Overwrite = False,
     workers: Workers = None,
     memory_gb: MemoryGb = 4.0,
@@ -93,6 +98,9 @@ def simulate(
             field=_window(field),
             off_axis_mm=off_axis_mm,
             calibration=calibration,
+            strain=strain,
+            sex=sex,
+            arms=[arm.strip() for arm in arms.split(",")],
             overwrite=overwrite,
             context=c,
         ),

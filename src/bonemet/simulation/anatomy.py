@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bonemet.core.errors import SettingsError
+from bonemet.simulation.growth import stature
 
 SIDES = ("left", "right")
 MODES = 6
@@ -126,11 +127,22 @@ class Animal:
     tumour_side
         The inoculated tibia, or None for a control.
     treated
-        Whether the lesion grows slowly.
+        Whether the lesion grows slowly from one week after inoculation on.
     sizes
-        Of its bones.
-    growth_mm_per_week
-        Longitudinal growth; only 0 is rendered so far.
+        Of its bones in week 0.
+    sham_side
+        The tibia into which only the vehicle was injected, or None.
+    kind
+        Of the disease: ``osteolytic``, ``osteoblastic`` or ``mixed``; None draws it from the seed.
+    severity
+        Factor on the radius of lesions and on the thickness of new bone.
+    growth, remodelling
+        Factors on growth and on normal remodelling; with both at 0 a healthy bone does not change at all.
+    fractured
+        Whether the diseased tibia breaks from week 3 on; None leaves it to how badly it is eaten and to
+        chance.
+    fibula_broken
+        The leg whose fibula's shaft is broken, in all weeks, or None.
     """
 
     name: str
@@ -141,7 +153,13 @@ class Animal:
     tumour_side: str | None
     treated: bool
     sizes: Sizes
-    growth_mm_per_week: float = 0.0
+    sham_side: str | None = None
+    kind: str | None = None
+    severity: float = 1.0
+    growth: float = 1.0
+    remodelling: float = 1.0
+    fractured: bool | None = None
+    fibula_broken: str | None = None
 
 
 def generator(seed: int, *purpose: object) -> np.random.Generator:
@@ -175,9 +193,14 @@ def animal(
     tumour_side
         ``left``, ``right`` or None.
     treated
-        Whether the tumour grows at two fifths of its speed.
+        Whether the tumour grows at two fifths of its speed from one week after inoculation on.
     name
         The animal's number as text; by default from the seed.
+
+    Returns
+    -------
+    Animal
+        For what else an animal may have, change it with :func:`dataclasses.replace`.
 
     Raises
     ------
@@ -219,10 +242,7 @@ def _sizes(seed: int, strain: str, sex: str, age_weeks: float) -> Sizes:
         return float(mean * (1 + relative_sd * np.clip(rng.normal(), -2, 2)))
 
     kind = STRAINS[strain]
-    # at 8 weeks a mouse has about 97 % of its adult bone length
-    size = (
-        kind.size * (1.05 if sex == "male" else 1.0) * (1.0 - 0.05 * float(np.exp(-(age_weeks - 6.0) / 4.0)))
-    )
+    size = kind.size * (1.05 if sex == "male" else 1.0) * stature(age_weeks, strain, sex)
     fraction = kind.tb_fraction * _decline(age_weeks, sex)
     # trabeculae thicken slowly over life (Glatt 2007); tissue mineralises
     thickness = kind.tb_thickness_mm * (1.0 + 0.0015 * (age_weeks - 8.0))

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bonemet.core.errors import SettingsError
-from bonemet.simulation.anatomy import SIDES, Animal, Sizes, generator, sizes_of
+from bonemet.simulation.anatomy import SIDES, Animal, generator, sizes_of
+from bonemet.simulation.ends import distal_end, proximal_end
 from bonemet.simulation.longbones import MALLEOLI_MM, head_in_femur, knee_in_femur, knee_in_tibia
 from bonemet.simulation.shapes import Array
 
@@ -102,28 +103,35 @@ def _matrix(rotation: Array, translation: Array) -> Array:
     return out
 
 
-def _right_leg(sizes: Sizes, flexion: float, splay: float, axial: float) -> dict[str, Array]:
-    """Return the matrices of a right leg; axes as in the scan, origin midway between the hips."""
+def _right_leg(animal: Animal, week: int, side: str, drawn: tuple[float, float, float]) -> dict[str, Array]:
+    """Return the matrices of a leg as if it were a right one; axes as in the scan, origin between the hips.
+
+    Bones meet where growth and fractures have put their ends.
+    """
+    sizes = sizes_of(animal, side)
+    flexion, splay, axial = drawn
     base = _turn(1, splay) @ _turn(2, axial) @ _FACING
     femur = base @ _turn(0, -0.5 * flexion)
-    tibia = femur @ _turn(0, flexion)
-    foot = tibia @ _turn(0, -0.5 * flexion - 12.0)
+    plateau = femur @ _turn(0, flexion)
     hip = np.array([sizes.hip_mm, 0.0, 0.0])
-    at_femur = hip - femur @ head_in_femur(sizes)[0]
-    knee = femur @ knee_in_femur(sizes) + at_femur
-    at_tibia = knee - tibia @ knee_in_tibia(sizes)
-    ankle = tibia @ np.array([0.0, 0.0, sizes.tibia_mm - MALLEOLI_MM + 0.25]) + at_tibia
-    return {
-        "femur": _matrix(femur, at_femur),
-        "tibia": _matrix(tibia, at_tibia),
-        "foot": _matrix(foot, ankle),
-    }
+    thigh = _matrix(femur, hip - femur @ head_in_femur(sizes)[0])
+    condyles = thigh @ distal_end(animal, week, f"{side} femur")
+    knee = (condyles @ [*knee_in_femur(sizes), 1.0])[:3]
+    # the plateau stays with the condyles, and the shaft follows it
+    upper = _matrix(plateau, knee - plateau @ knee_in_tibia(sizes))
+    shank = upper @ np.linalg.inv(proximal_end(animal, week, f"{side} tibia"))
+    lower = shank @ distal_end(animal, week, f"{side} tibia")
+    ankle = (lower @ [0.0, 0.0, sizes.tibia_mm - MALLEOLI_MM + 0.25, 1.0])[:3]
+    foot = shank[:3, :3] @ _turn(0, -0.5 * flexion - 12.0)
+    return {"femur": thigh, "tibia": shank, "foot": _matrix(foot, ankle)}
 
 
-def _both_legs(animal: Animal, drawn: Mapping[str, tuple[float, float, float]]) -> dict[str, Array]:
+def _both_legs(
+    animal: Animal, week: int, drawn: Mapping[str, tuple[float, float, float]]
+) -> dict[str, Array]:
     out = {"body": np.eye(4)}
     for side in SIDES:
-        for bone, matrix in _right_leg(sizes_of(animal, side), *drawn[side]).items():
+        for bone, matrix in _right_leg(animal, week, side, drawn[side]).items():
             out[f"{side} {bone}"] = matrix if side == "right" else MIRROR_X @ matrix
     return out
 
@@ -169,7 +177,9 @@ def _centred(matrices: Mapping[str, Array]) -> Array:
     return np.array([*(0.5 * (low.min(axis=0) + high.max(axis=0))), _knees(matrices)[:, 2].mean()])
 
 
-def _draw(animal: Animal, rng: np.random.Generator, ranges: PoseRanges, knee_mm: Array) -> ScanPose:
+def _draw(
+    animal: Animal, week: int, rng: np.random.Generator, ranges: PoseRanges, knee_mm: Array
+) -> ScanPose:
     def either(bound: float) -> float:
         return float(rng.uniform(-bound, bound))
 
@@ -181,7 +191,7 @@ def _draw(animal: Animal, rng: np.random.Generator, ranges: PoseRanges, knee_mm:
         )
         for side in SIDES
     }
-    matrices = _both_legs(animal, drawn)
+    matrices = _both_legs(animal, week, drawn)
     level = _with_height(matrices, either(ranges.height_mm))
     tilt = _turn(0, either(ranges.tilt_deg)) @ _turn(2, either(ranges.tilt_deg))
     shift = np.array([either(ranges.shift_mm), either(ranges.shift_mm), either(0.3 * ranges.shift_mm)])
@@ -231,7 +241,7 @@ def scan_pose(
     """
     rng = generator(seed, "pose", animal.seed, week)
     for _ in range(_ATTEMPTS):
-        pose = _draw(animal, rng, ranges or WHOLE_RANGE, np.asarray(knee_mm, dtype=np.float64))
+        pose = _draw(animal, week, rng, ranges or WHOLE_RANGE, np.asarray(knee_mm, dtype=np.float64))
         flesh = _flesh(pose.matrices)
         within = (np.hypot(flesh[:, 0], flesh[:, 1]) + flesh[:, 2]).max() <= BODY_RADIUS_MM
         if within and _reach(animal, pose.matrices, knee_mm[2]) <= VIEW_MM:

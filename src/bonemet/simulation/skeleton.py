@@ -9,11 +9,23 @@ import numpy as np
 from bonemet.core.errors import SettingsError
 from bonemet.simulation import smallbones
 from bonemet.simulation.anatomy import SIDES, Animal, Sizes, generator, sizes_of
-from bonemet.simulation.disease import lesion, new_bone
-from bonemet.simulation.longbones import femur, tibia
+from bonemet.simulation.disease import (
+    broken_fibula,
+    check_week,
+    fracture,
+    lesion,
+    needle_track,
+    new_bone,
+    sclerosis,
+)
+from bonemet.simulation.ends import distal_end, proximal_end
+from bonemet.simulation.growth import Growth, growth, growth_table
+from bonemet.simulation.longbones import femur, fusion_mm, tibia
+from bonemet.simulation.packed import BREAK, FOCUS, Shape
 from bonemet.simulation.pose import MIRROR_X, ScanPose
+from bonemet.simulation.remodelling import thinning, turnover
 from bonemet.simulation.shapes import Array, Sweep, no_sweep
-from bonemet.simulation.tissue import ROD, Shape
+from bonemet.simulation.tissue import ROD
 from bonemet.simulation.trabeculae import kept_for, waves
 
 LABELS = {
@@ -88,32 +100,40 @@ def _texture(animal: Animal, name: str, s: Sizes) -> tuple[Array, Array, Array]:
     return sheets, waves(rng, 0.8 * length, 16), waves(rng, 1.1, 12, stretch=1.0)
 
 
-def _plates(s: Sizes, bone: str) -> Array:
-    """Return the trabecular zones (zones, 9) of a femur or tibia; see :class:`Shape`."""
-    half = 0.5 * GROWTH_PLATE_MM
+def _plates(s: Sizes, bone: str, grown: Growth) -> Array:
+    """Return the trabecular zones (zones, 10) of a femur or tibia; see :class:`Shape`."""
+    half, up, down = 0.5 * GROWTH_PLATE_MM, grown.proximal, grown.distal
     kept = kept_for(s.tb_fraction / _STANDING, s.tb_thickness_mm, s.tb_wave_mm, ROD * s.tb_thickness_mm)
     # epiphyses are denser
     more = min(2.2 * kept, 0.9)
     if bone == "tibia":
         return np.array(
             [
-                [1.35, 0.0, 0.16, 0.12, half, 1.0, 3.6, kept, more],
-                [s.tibia_mm - 1.35, 0.0, 0.0, 0.05, half, -1.0, 1.2, 0.8 * kept, more],
+                [1.35 - up, 0.0, 0.16, 0.12, half, 1.0, 3.6, kept, more, up],
+                [s.tibia_mm - 1.35 + down, 0.0, 0.0, 0.05, half, -1.0, 1.2, 0.8 * kept, more, -down],
             ]
         )
     return np.array(
         [
-            [s.femur_mm - 1.95 * s.girth, 0.0, -0.12, 0.12, half, -1.0, 3.8, kept, more],
-            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, kept, more],
+            [s.femur_mm - 1.95 * s.girth + down, 0.0, -0.12, 0.12, half, -1.0, 3.8, kept, more, -down],
+            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, kept, more, 0.0],
         ]
     )
 
 
-def _tissue(animal: Animal, name: str, s: Sizes) -> Array:
+def _tissue(animal: Animal, week: int, name: str, s: Sizes) -> Array:
     rng = generator(animal.seed, "density", name)
     # a wave of 7-12 mm, mostly along the bone
     wave = rng.uniform((-0.3, -0.3, 0.5, 0.0), (0.3, 0.3, 0.9, 2 * np.pi))
-    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, s.tb_thickness_mm, s.uneven, *wave])
+    thickness = s.tb_thickness_mm * thinning(animal, week)
+    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, thickness, s.uneven, *wave])
+
+
+def plate_levels(animal: Animal, bone: str) -> tuple[float, float]:
+    """Return the levels between which the diaphysis and metaphyses of ``left tibia`` lie in week 0."""
+    side, kind = bone.split()
+    levels = _plates(sizes_of(animal, side), kind, Growth())[:, 0]
+    return float(levels.min()), float(levels.max())
 
 
 def long_bone(animal: Animal, week: int, name: str) -> Part:
@@ -126,25 +146,62 @@ def long_bone(animal: Animal, week: int, name: str) -> Part:
     """
     if name not in LONG_BONES:
         raise SettingsError(f"A long bone is one of {', '.join(LONG_BONES)}, not {name!r}.")
+    check_week(week)
     side, bone = name.split()
     s = sizes_of(animal, side)
     sweep, rows = (tibia if bone == "tibia" else femur)(s)
-    sheets, holes, warp = _texture(animal, name, s)
-    foci, layer = np.zeros((0, 5)), np.zeros(6)
-    if bone == "tibia":
-        foci, layer = lesion(animal, side, week), new_bone(animal, side, week)
-    shape = Shape(sweep, rows, _plates(s, bone), sheets, holes, warp, foci, layer, _tissue(animal, name, s))
-    low, high = _box(sweep, rows)
-    return Part(name, LABELS[name], shape, np.eye(4), low - layer[0], high + layer[0])
-
-
-def _small(animal: Animal, name: str, label: str, rows: Array, matrix: Array, wall: float = 0.14) -> Part:
-    sweep, s = no_sweep(wall), animal.sizes
-    sheets, holes, warp = _texture(animal, name, s)
-    # spongy throughout: one zone that reaches everywhere and has no growth plate
-    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.4, 0.4]])
+    grown = growth(animal, week, name)
     shape = Shape(
-        sweep, rows, zones, sheets, holes, warp, np.zeros((0, 5)), np.zeros(6), _tissue(animal, name, s)
+        sweep,
+        rows,
+        _plates(s, bone, grown),
+        *_texture(animal, name, s),
+        np.zeros((0, FOCUS)),
+        np.zeros(6),
+        _tissue(animal, week, name, s),
+        growth=growth_table(grown, *plate_levels(animal, name)),
+        turnover=turnover(animal, week, name),
+    )
+    low, high = _box(sweep, rows)
+    low, high = low - np.array([0, 0, grown.proximal]), high + np.array([0, 0, grown.distal])
+    if bone == "tibia":
+        shape, spare = _afflicted(animal, week, side, shape)
+        low, high = low - spare, high + spare
+    return Part(name, LABELS[name], shape, np.eye(4), low, high)
+
+
+def _afflicted(animal: Animal, week: int, side: str, shape: Shape) -> tuple[Shape, float]:
+    """Return a tibia with what disease, needle and breaks do to it, and by how much (mm) its box widens."""
+    layer, broken = new_bone(animal, side, week), fracture(animal, side, week)
+    sizes = sizes_of(animal, side)
+    row = round(sizes.junction_mm / shape.sweep.frame[1])
+    fibula = broken_fibula(animal, side, sizes.junction_mm, fusion_mm(sizes), shape.sweep.tube[row, :2])
+    shape = shape._replace(
+        lesion=lesion(animal, side, week),
+        new_bone=layer,
+        sclerosis=sclerosis(animal, side, week),
+        track=needle_track(animal, side, week),
+        fracture=np.zeros((0, BREAK)) if broken is None else broken.table(),
+        fibula=fibula,
+    )
+    return shape, float(layer[0]) + (0.6 if broken is not None or len(fibula) else 0.0)
+
+
+def _small(
+    animal: Animal, week: int, name: str, label: str, rows: Array, matrix: Array, wall: float = 0.14
+) -> Part:
+    sweep, s = no_sweep(wall), animal.sizes
+    # spongy throughout: one zone that reaches everywhere and has no growth plate
+    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.4, 0.4, 0.0]])
+    shape = Shape(
+        sweep,
+        rows,
+        zones,
+        *_texture(animal, name, s),
+        np.zeros((0, FOCUS)),
+        np.zeros(6),
+        _tissue(animal, week, name, s),
+        turnover=turnover(animal, week, name),
     )
     return Part(name, LABELS[label], shape, matrix, *_box(sweep, rows))
 
@@ -160,16 +217,17 @@ def skeleton(animal: Animal, week: int, pose: ScanPose) -> list[Part]:
     half = smallbones.half_pelvis(s)
     for side in SIDES:
         place = body if side == "right" else body @ MIRROR_X
-        out.append(_small(animal, f"{side} pelvis", "spine", half, place))
+        out.append(_small(animal, week, f"{side} pelvis", "spine", half, place))
     for name, place, rows in smallbones.spine(s):
-        out.append(_small(animal, name, "spine", rows, body @ place))
+        out.append(_small(animal, week, name, "spine", rows, body @ place))
     for side in SIDES:
         flexion, own = pose.flexion_deg.get(side, 0.0), sizes_of(animal, side)
-        thigh, shank = m[f"{side} femur"], m[f"{side} tibia"]
+        thigh = m[f"{side} femur"] @ distal_end(animal, week, f"{side} femur")
+        shank = m[f"{side} tibia"] @ proximal_end(animal, week, f"{side} tibia")
         out += [
-            _small(animal, f"{side} patella", "other", smallbones.patella(own, flexion), thigh),
-            _small(animal, f"{side} fabellae", "other", smallbones.fabellae(own), thigh),
-            _small(animal, f"{side} menisci", "other", smallbones.menisci(own), shank),
-            _small(animal, f"{side} foot", "other", smallbones.foot(own), m[f"{side} foot"], 0.12),
+            _small(animal, week, f"{side} patella", "other", smallbones.patella(own, flexion), thigh),
+            _small(animal, week, f"{side} fabellae", "other", smallbones.fabellae(own), thigh),
+            _small(animal, week, f"{side} menisci", "other", smallbones.menisci(own), shank),
+            _small(animal, week, f"{side} foot", "other", smallbones.foot(own), m[f"{side} foot"], 0.12),
         ]
     return out

@@ -15,14 +15,19 @@ from scipy import ndimage
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.kernels.jit import fast_kernel
-from bonemet.simulation.anatomy import SIDES, Animal, sizes_of
+from bonemet.simulation.anatomy import Animal, sizes_of
+from bonemet.simulation.disease import fracture
+from bonemet.simulation.growth import growth
 from bonemet.simulation.longbones import fusion_mm, head_in_femur
+from bonemet.simulation.packed import BREAK
 from bonemet.simulation.render import BLOCK, paint_parts
 from bonemet.simulation.shapes import Array
 from bonemet.simulation.skeleton import Part, long_bone
 from bonemet.simulation.tissue import new_bone_mm, outline, sample, sample_points
 
 _FINE_MM = 0.02
+_SPARE_MM = 0.6
+"""By how much the grid of a bone's own frame reaches beyond the bone of week 0, to serve all weeks."""
 
 
 def points_in_bone(animal: Animal, week: int, bone: str, points_mm: NDArray[Any]) -> Array:
@@ -62,6 +67,40 @@ def _first_level(part: Part, first: float, last: float, count: int) -> float:
     raise SettingsError(f"{part.name} has no level with {count} contours between {first} and {last} mm.")
 
 
+def landmark_points(animal: Animal, week: int, bone: str) -> dict[str, Array]:
+    """Return the landmarks of a long bone as points (x, y, z) in mm of its frame.
+
+    They lie on the bone's long axis, except in the proximal piece of a broken tibia, which they follow.
+    """
+    part, s = long_bone(animal, week, bone), sizes_of(animal, bone.split(maxsplit=1)[0])
+    zones, grown = part.shape.zones[:, 0], growth(animal, week, bone)
+    if bone.endswith("femur"):
+        head, _ = head_in_femur(s)
+        levels = {
+            "length": s.femur_mm + grown.distal,
+            "head": float(head[2]),
+            "distal_growth_plate": float(zones[0]),
+        }
+        return {name: np.array([0.0, 0.0, z]) for name, z in levels.items()}
+    whole = part.shape._replace(fracture=np.zeros((0, BREAK)))
+    wide = _widest(animal, bone)
+    part = replace(part, shape=whole, low=wide.low, high=wide.high)
+    end = fusion_mm(s)
+    levels = {
+        "length": s.tibia_mm + grown.distal,
+        "junction": _first_level(part, s.junction_mm - 0.5 - grown.proximal, s.junction_mm + 2.0, 2),
+        "fusion": _first_level(part, end - 1.5, end + 1.5, 1),
+        "proximal_growth_plate": float(zones[0]),
+        "distal_growth_plate": float(zones[1]),
+    }
+    out = {name: np.array([0.0, 0.0, z]) for name, z in levels.items()}
+    broken = fracture(animal, bone.split(maxsplit=1)[0], week)
+    if broken is not None:
+        for name in ("junction", "proximal_growth_plate"):
+            out[name] = (broken.proximal @ [*out[name], 1.0])[:3]
+    return out
+
+
 def landmarks(animal: Animal, week: int, bone: str) -> dict[str, float]:
     """Return the landmarks of a long bone as levels (mm) along z of its frame.
 
@@ -75,28 +114,15 @@ def landmarks(animal: Animal, week: int, bone: str) -> dict[str, float]:
     Returns
     -------
     dict
-        ``length``; of a tibia ``junction`` (going distally, the first level at which tibia and fibula are
-        separate contours), ``fusion`` (the first level after it at which they are one again),
-        ``proximal_growth_plate`` and ``distal_growth_plate``; of a femur ``head`` (its centre) and
-        ``distal_growth_plate``.
+        ``length``: of the whole bone, grown as it is; of a tibia ``junction`` (going distally, the first
+        level at which tibia and fibula are separate contours), ``fusion`` (the first level after it at
+        which they are one again), ``proximal_growth_plate`` and ``distal_growth_plate``; of a femur
+        ``head`` (its centre) and ``distal_growth_plate``. The frame stays with the diaphysis, so the
+        proximal end lies at a negative level once the bone has grown.
     """
-    part, wide = long_bone(animal, week, bone), _widest(animal, bone)
-    s = sizes_of(animal, bone.split(maxsplit=1)[0])
-    zones = part.shape.zones[:, 0]
-    if bone.endswith("femur"):
-        head, _ = head_in_femur(s)
-        return {"length": s.femur_mm, "head": float(head[2]), "distal_growth_plate": float(zones[0])}
-    part = replace(part, low=wide.low, high=wide.high)
-    junction = _first_level(part, s.junction_mm - 0.5, s.junction_mm + 2.0, 2)
-    end = fusion_mm(s)
-    fusion = _first_level(part, end - 1.5, end + 1.5, 1)
-    return {
-        "length": s.tibia_mm,
-        "junction": junction,
-        "fusion": fusion,
-        "proximal_growth_plate": float(zones[0]),
-        "distal_growth_plate": float(zones[1]),
-    }
+    out = {name: float(point[2]) for name, point in landmark_points(animal, week, bone).items()}
+    out["length"] += growth(animal, week, bone).proximal
+    return out
 
 
 def _grid(part: Part, spacing_mm: float) -> Grid:
@@ -124,13 +150,16 @@ def bone_in_own_frame(
 
 def _widest(animal: Animal, bone: str) -> Part:
     part = long_bone(animal, 0, bone)
-    return replace(part, low=part.low - 0.35, high=part.high + 0.35)
+    return replace(part, low=part.low - _SPARE_MM, high=part.high + _SPARE_MM)
 
 
 @fast_kernel
-def _tissue(table: Array, frame: Array, out: NDArray[np.uint8]) -> None:
-    """Mark voxels (z, y, x) whose centre is mineralised tissue; ``frame``: origin (x, y, z) and spacing."""
-    step = frame[3]
+def _tissue(table: Array, frame: Array, out: NDArray[np.uint8]) -> float:
+    """Mark voxels (z, y, x) whose centre is mineralised tissue; ``frame``: origin (x, y, z) and spacing.
+
+    Returns how many voxels the tissue fills, those that a surface crosses counted by their share.
+    """
+    step, total = frame[3], 0.0
     reach = 1.3 * step * BLOCK * 0.5 * np.sqrt(3.0) + new_bone_mm(table)
     for k0 in range(0, out.shape[0], BLOCK):
         for j0 in range(0, out.shape[1], BLOCK):
@@ -144,52 +173,38 @@ def _tissue(table: Array, frame: Array, out: NDArray[np.uint8]) -> None:
                         for i in range(i0, min(i0 + BLOCK, out.shape[2])):
                             x, y, z = frame[0] + i * step, frame[1] + j * step, frame[2] + k * step
                             _, tissue, _ = sample(table, x, y, z)
+                            total += min(max(0.5 - tissue / step, 0.0), 1.0)
                             if tissue <= 0.0:
                                 out[k, j, i] = 1
+    return total
 
 
 def tissue_in_own_frame(
-    animal: Animal, week: int, bone: str, spacing_mm: float
+    animal: Animal, week: int, bone: str, spacing_mm: float, *, last_mm: float | None = None
 ) -> tuple[NDArray[np.bool_], Grid]:
-    """Return which voxels (z, y, x) have their centre in mineralised tissue, and the grid (of all weeks)."""
+    """Return which voxels (z, y, x) have their centre in mineralised tissue, and the grid (of all weeks).
+
+    The pieces of a broken bone are put back where they were. Levels beyond ``last_mm`` are left out.
+    """
     grid = _grid(_widest(animal, bone), spacing_mm)
+    if last_mm is not None:
+        stop = int((last_mm - grid.origin_mm[2]) / spacing_mm) + 1
+        grid = grid.crop((0, 0, 0), (stop, *grid.shape[1:]))
     out = np.zeros(grid.shape, np.uint8)
     frame = np.array([*grid.origin_mm, spacing_mm])
-    _tissue(long_bone(animal, week, bone).shape.pack(), frame, out)
+    shape = long_bone(animal, week, bone).shape._replace(fracture=np.zeros((0, BREAK)))
+    _tissue(shape.pack(), frame, out)
     return out.astype(bool), grid
 
 
-def change_masks(
-    animal: Animal, side: str, week_from: int, week_to: int, spacing_mm: float = 0.02
-) -> tuple[NDArray[np.uint8], Grid]:
-    """Return what became of a tibia's tissue between two weeks, in its own frame.
+def bone_volume(animal: Animal, week: int, bone: str, spacing_mm: float = 0.04) -> float:
+    """Return the volume (mm3) of a long bone's mineralised tissue; of a tibia with its fibula.
 
-    Returns
-    -------
-    tuple
-        (z, y, x) uint8: 0 neither, 60 resorbed, 180 unchanged, 240 formed (the published greys of
-        composites); the grid.
+    Voxels that a surface crosses count by their share, so the sum converges fast: at 0.04 mm it differs
+    by about 0.1 % from that at 0.012 mm. The pieces of a broken bone are put back.
     """
-    if side not in SIDES:
-        raise SettingsError(f"The side is left or right, not {side!r}.")
-    before, grid = tissue_in_own_frame(animal, week_from, f"{side} tibia", spacing_mm)
-    after, _ = tissue_in_own_frame(animal, week_to, f"{side} tibia", spacing_mm)
-    out = np.zeros(grid.shape, np.uint8)
-    out[before & after], out[before & ~after], out[after & ~before] = 180, 60, 240
-    return out, grid
-
-
-def change_truth(
-    animal: Animal, side: str, week_from: int, week_to: int, spacing_mm: float = 0.02
-) -> dict[str, float]:
-    """Return the volumes (mm3) of a tibia's tissue that stayed, came and went; fibula included.
-
-    Returns
-    -------
-    dict
-        ``unchanged_mm3``, ``formed_mm3`` and ``resorbed_mm3``.
-    """
-    masks, grid = change_masks(animal, side, week_from, week_to, spacing_mm)
-    counts = np.bincount(masks.ravel(), minlength=256) * grid.voxel_mm3
-    names = {"unchanged_mm3": 180, "formed_mm3": 240, "resorbed_mm3": 60}
-    return {name: float(counts[grey]) for name, grey in names.items()}
+    grid = _grid(_widest(animal, bone), spacing_mm)
+    shape = long_bone(animal, week, bone).shape._replace(fracture=np.zeros((0, BREAK)))
+    frame = np.array([*grid.origin_mm, spacing_mm])
+    filled: float = _tissue(shape.pack(), frame, np.zeros(grid.shape, np.uint8))
+    return filled * spacing_mm**3

@@ -17,14 +17,10 @@ from bonemet.core.scan import ConeGeometry
 from bonemet.dataset import layout
 from bonemet.dataset.layout import Component
 from bonemet.records import table
-from bonemet.simulation import (
-    Animal,
-    animal,
-    detector,
-    scan_pose,
-)
+from bonemet.simulation import cohort, detector, scan_pose
 from bonemet.simulation import presets as sizes
 from bonemet.simulation import scene as scenes
+from bonemet.simulation.disease import TREATED_FROM_WEEK, check_week
 from bonemet.simulation.motion import Motion, Moving, draw_motion
 from bonemet.stages.outcome import Outcome, Product, produce
 from bonemet.stages.simulated_calibration import write_calibration
@@ -32,10 +28,11 @@ from bonemet.stages.simulated_scan import Scanning, Shot, write_scan
 from bonemet.stages.simulated_truth import Tissue, write_truth
 from bonemet.stages.simulated_volume import memory_gb, write_volume_scan
 
-FIRST_ANIMAL = 871
 _LARGEST_OFFSET = 3.5 / 864
 _LARGEST_TILT_DEG = 0.03
 _FINEST_TISSUE_MM = 0.016
+_OWN_COLUMNS = ("Strain", "Arm", "Injection", "Batch", "Scan date")
+"""What a laboratory records beside the published columns."""
 
 
 def simulate(
@@ -52,13 +49,16 @@ def simulate(
     field: tuple[int, int] | None = None,
     off_axis_mm: float = 0.0,
     calibration: bool = False,
+    strain: str = "BALB/c",
+    sex: str = "female",
+    arms: Sequence[str] = cohort.ARMS,
     overwrite: bool = False,
     context: Context = SILENT,
 ) -> Outcome:
     """Write a study of simulated raw scans, or of volumes, its records, and the truth beside them.
 
-    Animals are named 871, 872, ...; the first, third, ... carry a tumour in one tibia. The same
-    arguments give the same bytes.
+    Animals are named 871, 872, ... and dealt to the arms in turn: with the usual arms the first, third,
+    ... carry a tumour in one tibia. The same arguments give the same bytes.
 
     Parameters
     ----------
@@ -87,6 +87,10 @@ def simulate(
         With ``narrow``: how far from the axis of rotation the leg lies; the window grows with it.
     calibration
         Whether the calibration phantom is scanned, too, into ``Calibration/phantom``.
+    strain, sex
+        Of the animals: ``BALB/c`` or ``C57BL/6``, ``female`` or ``male``.
+    arms
+        Some of ``tumour``, ``sham``, ``treated`` and ``untouched``.
     overwrite
         Whether ``out`` may be replaced when it holds something else.
     context
@@ -106,28 +110,34 @@ def simulate(
     if motion not in ("some", "none", "all"):
         raise SettingsError(f"The animals move in some, none or all scans, not in {motion!r}.")
     when = _check(chosen, animals, weeks, seed, context)
-    settings = {"preset": preset, "animals": animals, "weeks": when, "seed": seed, "dose": dose}
-    settings |= {"motion": motion, "field": list(field) if field else None}
-    settings |= {"off_axis_mm": off_axis_mm, "calibration": calibration}
+    members = [cohort.member(i, seed, arms=arms, strain=strain, sex=sex) for i in range(animals)]
+    who_and_when = {"animals": animals, "weeks": when, "seed": seed, "dose": dose}
+    who_and_when |= {"strain": strain, "sex": sex, "arms": list(arms)}
+    settings = who_and_when | {
+        "preset": preset,
+        "motion": motion,
+        "field": list(field) if field else None,
+        "off_axis_mm": off_axis_mm,
+        "calibration": calibration,
+    }
     if volume:
-        settings = {k: settings[k] for k in ("animals", "weeks", "seed", "dose")}
-        settings |= {"preset": None, "volume": True, "voxel_um": voxel_um}
+        settings = who_and_when | {"preset": None, "volume": True, "voxel_um": voxel_um}
 
     def work(partial: Path) -> Product:
-        cohort = [_animal(index, seed) for index in range(animals)]
         rows: dict[ScanKey, dict[str, Any]] = {}
         scans = []
-        for index, mouse in enumerate(cohort):
-            tissue = Tissue(mouse, max(0.8 * chosen.bone_mm, _FINEST_TISSUE_MM))
+        for index, who in enumerate(members):
+            tissue = Tissue(who.animal, max(0.8 * chosen.bone_mm, _FINEST_TISSUE_MM))
             for week in when:
-                job = _job(index, mouse, week, seed, chosen, camera, dose)
+                job = _job(index, who, week, seed, chosen, camera, dose)
                 job = replace(job, motion=_motion(index, week, seed, chosen, "none" if volume else motion))
                 if chosen.aimed:
-                    aim = mouse.tumour_side or "left"
+                    aim = who.animal.tumour_side or who.animal.sham_side or "left"
                     job = replace(job, pose=scenes.aimed_pose(job.pose, aim, off_axis_mm))
                 scans.append(_scan(partial, job, tissue, context))
-                rows |= _record(index, mouse, week, seed)
-        table.write(layout.record_path(partial), table.join(table.empty(), rows))
+                rows |= _record(who, week, seed)
+        record = table.empty().reindex(columns=[*table.empty().columns, *_OWN_COLUMNS])
+        table.write(layout.record_path(partial), table.join(record, rows))
         results: dict[str, Any] = {"scans": scans}
         if calibration:
             folder = write_calibration(partial, _shot(seed, chosen, camera, dose), context)
@@ -158,6 +168,7 @@ def _check(
         raise SettingsError(f"A study needs at least one animal, not {animals}.")
     if not when or when[0] < 0 or len(when) != len(weeks):
         raise SettingsError(f"Weeks are different numbers from 0 up, such as 0,3, not {list(weeks)}.")
+    check_week(when[-1])
     if seed < 0:
         raise SettingsError(f"The seed is a number from 0 up, not {seed}.")
     volume = isinstance(preset, sizes.VolumeSize)
@@ -175,21 +186,9 @@ def _generator(*key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
-def _animal(index: int, seed: int) -> Animal:
-    """Return one animal of the cohort; every second one, the first included, carries a tumour."""
-    rng = _generator(seed, index, 0)
-    side, age = SIDES[int(rng.integers(2))], 8.0 + float(rng.integers(3))
-    return animal(
-        seed * 1000 + index,
-        age_weeks=age,
-        tumour_side=side if index % 2 == 0 else None,
-        name=str(FIRST_ANIMAL + index),
-    )
-
-
 def _job(
     index: int,
-    mouse: Animal,
+    who: cohort.Member,
     week: int,
     seed: int,
     preset: sizes.Preset,
@@ -198,9 +197,9 @@ def _job(
 ) -> Scanning:
     """Return everything that is drawn for one scan."""
     rng = _generator(seed, index, 1, week)
-    geometry = _geometry(preset, rng)
-    when = _inoculation(seed) + datetime.timedelta(
-        weeks=week, hours=9, minutes=12 * index, seconds=int(rng.integers(600))
+    geometry, mouse = _geometry(preset, rng), who.animal
+    when = _inoculation(seed, who.batch) + datetime.timedelta(
+        weeks=week, hours=9, minutes=12 * (index % cohort.BATCH), seconds=int(rng.integers(600))
     )
     return Scanning(
         key=ScanKey(mouse.name, week),
@@ -229,7 +228,7 @@ def _shot(seed: int, preset: sizes.Preset, camera: detector.Detector, dose: str)
         dose=dose,
         geometry=_geometry(preset, rng),
         seed=int(rng.integers(2**31)),
-        when=_inoculation(seed) + datetime.timedelta(hours=8),
+        when=_inoculation(seed, 0) + datetime.timedelta(hours=8),
     )
 
 
@@ -240,9 +239,10 @@ def _geometry(preset: sizes.Preset, rng: np.random.Generator) -> ConeGeometry:
     return preset.geometry(offset, tilt)
 
 
-def _inoculation(seed: int) -> datetime.datetime:
-    """Return the day on which a study begins, a Monday drawn from its seed."""
-    return datetime.datetime(2019, 1, 7) + datetime.timedelta(weeks=int(_generator(seed, 7).integers(200)))
+def _inoculation(seed: int, batch: int) -> datetime.datetime:
+    """Return the day on which a batch is inoculated, a Monday drawn from the study's seed."""
+    weeks = int(_generator(seed, 7).integers(200)) + cohort.BATCH_WEEKS * batch
+    return datetime.datetime(2019, 1, 7) + datetime.timedelta(weeks=weeks)
 
 
 def _scan(study: Path, job: Scanning, tissue: Tissue, context: Context) -> dict[str, Any]:
@@ -264,18 +264,32 @@ def _scan(study: Path, job: Scanning, tissue: Tissue, context: Context) -> dict[
     }
 
 
-def _record(index: int, mouse: Animal, week: int, seed: int) -> dict[ScanKey, dict[str, Any]]:
+def _record(who: cohort.Member, week: int, seed: int) -> dict[ScanKey, dict[str, Any]]:
     """Return what a laboratory knows of an animal when it is scanned, by tibia."""
-    weight = 18.5 + float(_generator(seed, index, 2).normal(0, 0.8)) + 0.25 * week
+    mouse = who.animal
+    day = _inoculation(seed, who.batch)
+    treated = f"{cohort.DOSE_UL_PER_G:g} uL/g from week {TREATED_FROM_WEEK:g}" if mouse.treated else "none"
     known = {
         "Age (week)": f"{mouse.age_weeks + week:g}",
         "Sex": mouse.sex,
-        "Date": _inoculation(seed).strftime("%Y-%m-%d"),
-        "Body Weight (g)": f"{weight:.1f}",
-        "Treatment": "treated" if mouse.treated else "none",
+        "Date": day.strftime("%Y-%m-%d"),
+        "Body Weight (g)": f"{cohort.weight_g(who, week):.1f}",
+        "Treatment": treated,
+        "Strain": mouse.strain,
+        "Arm": who.arm,
+        "Batch": str(who.batch + 1),
+        "Scan date": (day + datetime.timedelta(weeks=week)).strftime("%Y-%m-%d"),
     }
+    return {ScanKey(mouse.name, week, side, "tibia"): known | _tibia(who, side, week) for side in SIDES}
+
+
+def _tibia(who: cohort.Member, side: str, week: int) -> dict[str, Any]:
+    """Return what a laboratory knows of one tibia."""
+    mouse = who.animal
+    sick, sham = side == mouse.tumour_side, side == mouse.sham_side
     return {
-        ScanKey(mouse.name, week, side, "tibia"): known
-        | {"Tibiae tumor inoculation": "with tumor" if side == mouse.tumour_side else "without tumor"}
-        for side in SIDES
+        "Tibiae tumor inoculation": "with tumor" if sick else "without tumor",
+        "Injection": "tumor cells" if sick else "vehicle" if sham else "none",
+        "Diagnosis": cohort.diagnosis(who, side, week),
+        "Average Radiant Efficiency (uW/cm2)": f"{cohort.radiant_efficiency(who, side, week):.3g}",
     }
