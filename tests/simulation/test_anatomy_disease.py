@@ -16,6 +16,7 @@ from bonemet.simulation import (
     landmarks,
     points_in_bone,
     scan_pose,
+    sizes_of,
 )
 from bonemet.simulation.change import healthy_twin, lost_share, marks_in_bone, tibia_change
 from bonemet.simulation.cohort import with_loss
@@ -83,17 +84,18 @@ def test_no_other_bone_ever_shows_disease(bone):
     assert np.array_equal(ours, twin)
 
 
-def of_kind(found, density):
-    """Return where the tissue has about a density, which rises and falls by some per cent within each kind."""
-    return np.abs(found[:, 2] / density - 1) < 0.06
+def of_kind(found, mouse, name):
+    """Return where tissue of the left tibia is of a kind, whose density rises and falls by some per cent."""
+    sizes = sizes_of(mouse, "left")
+    return np.abs(found[:, 2] / getattr(sizes, name) - 1) <= sizes.uneven + 1e-9
 
 
 def test_trabeculae_go_before_cortex():
     mouse = sick(6)
     base = points_in_bone(mouse, 0, "left tibia", METAPHYSIS)
     tissue = base[:, 1] <= 0
-    cortex = tissue & of_kind(base, mouse.sizes.cortical_tmd)
-    spongy = tissue & of_kind(base, mouse.sizes.trabecular_tmd)
+    cortex = tissue & of_kind(base, mouse, "cortical_tmd")
+    spongy = tissue & of_kind(base, mouse, "trabecular_tmd")
 
     def lost(week):
         now = points_in_bone(mouse, week, "left tibia", METAPHYSIS)[:, 1] > 0
@@ -126,7 +128,7 @@ def test_osteoblastic_disease_fills_the_marrow(kind):
     now = points_in_bone(mouse, 4, "left tibia", METAPHYSIS)
     marks = marks_in_bone(mouse, 4, "left tibia", METAPHYSIS)
     deep = points_in_bone(mouse, 0, "left tibia", METAPHYSIS)[:, 0] < -0.3
-    woven = (now[:, 1] <= 0) & of_kind(now, mouse.sizes.woven_tmd) & deep
+    woven = (now[:, 1] <= 0) & of_kind(now, mouse, "woven_tmd") & deep
     assert woven.sum() > 500
     assert np.mean(marks[woven] == 2) > 0.9
     lytic, blastic = (change_truth(sick(3, k), "left", 0, 4, H) for k in ("osteolytic", kind))

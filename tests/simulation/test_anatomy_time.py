@@ -135,8 +135,8 @@ def test_change_is_the_difference_of_the_volumes():
 
 
 def test_exact_volume_has_converged():
-    coarse, fine = (bone_volume(young(), 0, "left tibia", h) for h in (0.06, 0.03))
-    assert coarse == pytest.approx(fine, rel=0.003)
+    coarse, fine = (bone_volume(young(), 0, "left tibia", h) for h in (0.04, 0.02))
+    assert coarse == pytest.approx(fine, rel=0.0025)
 
 
 @pytest.mark.parametrize("bone", LONG_BONES)

@@ -14,6 +14,7 @@ from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.simulation.anatomy import SIDES, Animal
 from bonemet.simulation.growth import growth
+from bonemet.simulation.packed import BREAK
 from bonemet.simulation.shapes import Array
 from bonemet.simulation.skeleton import long_bone
 from bonemet.simulation.tissue import mark_points
@@ -157,7 +158,8 @@ def _causes(animal: Animal, side: str, week: int, masks: NDArray[np.uint8], grid
     lost, made = (masks == RESORBED) & twin, (masks == FORMED) & ~twin
     marks = np.zeros(grid.shape, np.uint8)
     where = lost | made
-    marks[where] = marks_in_bone(animal, week, f"{side} tibia", grid.index_to_mm(np.argwhere(where)))
+    places = grid.index_to_mm(np.argwhere(where))
+    marks[where] = marks_in_bone(animal, week, f"{side} tibia", places, mended=True)
     needle = marks == 4
     sick = animal.tumour_side == side
     out[lost & needle], out[lost & ~needle] = (
@@ -170,8 +172,12 @@ def _causes(animal: Animal, side: str, week: int, masks: NDArray[np.uint8], grid
     return out
 
 
-def marks_in_bone(animal: Animal, week: int, bone: str, points_mm: Array) -> NDArray[np.uint8]:
+def marks_in_bone(
+    animal: Animal, week: int, bone: str, points_mm: Array, *, mended: bool = False
+) -> NDArray[np.uint8]:
     """Return what disease and needle have done at points (n, 3) of a bone's frame.
+
+    With ``mended`` the pieces of a broken bone are put back where they were.
 
     Returns
     -------
@@ -181,7 +187,10 @@ def marks_in_bone(animal: Animal, week: int, bone: str, points_mm: Array) -> NDA
     """
     points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
     out = np.zeros(len(points), np.uint8)
-    mark_points(long_bone(animal, week, bone).shape.pack(), points, out)
+    shape = long_bone(animal, week, bone).shape
+    if mended:
+        shape = shape._replace(fracture=np.zeros((0, BREAK)))
+    mark_points(shape.pack(), points, out)
     return out
 
 

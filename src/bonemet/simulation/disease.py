@@ -215,7 +215,7 @@ def broken_fibula(animal: Animal, side: str, junction_mm: float, fusion_mm: floa
         return np.zeros((0, BREAK))
     rng = generator(animal.seed, "fibula")
     level = junction_mm + rng.uniform(0.35, 0.65) * (fusion_mm - junction_mm)
-    tilt = rng.choice((-1.0, 1.0), size=2) * rng.uniform((2.5, 2.5), (5.5, 5.5))
+    tilt = rng.choice((-1.0, 1.0), size=2) * rng.uniform((4.5, 4.5), (8.0, 8.0))
     # the free end leans backwards or outwards, away from the tibia
     proximal = rigid_about((*at, junction_mm), (abs(tilt[0]), -abs(tilt[1]), 0.0), (0.0, 0.0, 0.0))
     slopes = rng.uniform(-0.6, 0.6, size=2)

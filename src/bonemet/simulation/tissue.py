@@ -204,7 +204,7 @@ def _whole(t: Array, x: float, y: float, z: float) -> tuple[float, float, float]
         layer = max(-outer - 0.02, outer - new)
         if layer < tissue:
             tissue, mineral = layer, t[kinds + 2]
-    return outer - new, tissue, mineral * _evenness(t, x, y, z)
+    return outer - new, tissue, mineral * _evenness(t, x, y, material_level(t, z))
 
 
 @fast_kernel
