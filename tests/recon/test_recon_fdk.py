@@ -10,7 +10,7 @@ from scipy import ndimage
 from bonemet.core.errors import SettingsError
 from bonemet.core.scan import ConeGeometry
 from bonemet.engine.context import ThreadContext
-from bonemet.recon import fdk, weights
+from bonemet.recon import fdk, filtering, weights
 from bonemet.recon.backends import available, backprojector
 
 CASES = {
@@ -104,22 +104,27 @@ def test_kernels_equal_the_formula(backend):
     assert np.abs(found[tuple(index.T)] - expected).max() < 2e-5 * np.abs(expected).max()
 
 
-@pytest.mark.skipif("avx512" not in available(), reason="this processor has no AVX-512")
-@pytest.mark.parametrize("voxel", [None, 0.1, 0.4])
-def test_vector_kernel_equals_the_plain_one(voxel):
-    geo, rays = noise_scan(axis_offset_px=-2.2)
+@pytest.mark.parametrize("backend", ["avx512", "vector"])
+@pytest.mark.parametrize("fan", [5.0, 25.888290, 45.0])
+@pytest.mark.parametrize("voxel", [None, 0.1, 0.15, 0.4])
+def test_vector_kernels_equal_the_plain_one(backend, voxel, fan):
+    if backend not in available():
+        pytest.skip(f"this processor has no {backend}")
+    geo, rays = noise_scan(axis_offset_px=-2.2, fan_deg=fan)
     grid = fdk.default_grid(geo) if voxel is None else fdk.resampled_grid(geo, voxel)
-    plain, fast = (fdk.reconstruct(reader(rays), geo, grid, backend=b) for b in ("plain", "avx512"))
+    plain, fast = (fdk.reconstruct(reader(rays), geo, grid, backend=b) for b in ("plain", backend))
     assert np.abs(fast - plain).max() <= 4e-6 * np.abs(plain).max()
 
 
+@pytest.mark.parametrize("accuracy", filtering.FINER)
 @pytest.mark.parametrize("backend", available())
-def test_slabs_and_threads_change_no_byte(backend):
+def test_slabs_and_threads_change_no_byte(backend, accuracy):
     geo, rays = noise_scan(axis_offset_px=1.7, optical_axis_row=22.9)
-    whole = fdk.reconstruct(reader(rays), geo, backend=backend)
+    how = {"backend": backend, "recipe": filtering.Recipe(accuracy=accuracy)}
+    whole = fdk.reconstruct(reader(rays), geo, **how)
     ends = [0, 1, 7, 16, 33, 69, 70]
     parts = [
-        fdk.reconstruct(reader(rays), geo, None, pair, backend=backend, mapper=ThreadContext(3).map)
+        fdk.reconstruct(reader(rays), geo, None, pair, mapper=ThreadContext(3).map, **how)
         for pair in pairwise(ends)
     ]
     assert np.array_equal(np.concatenate(parts), whole)
@@ -183,7 +188,7 @@ def test_impossible_requests_are_refused():
     with pytest.raises(SettingsError, match="do not lie within"):
         fdk.reconstruct(reader(rays), geo, None, (60, 71))
     with pytest.raises(SettingsError, match="no filter 'hat'"):
-        fdk.reconstruct(reader(rays), geo, filter="hat")
+        fdk.reconstruct(reader(rays), geo, recipe=filtering.Recipe("hat"))
     with pytest.raises(SettingsError, match="no backprojection 'abacus'"):
         backprojector("abacus")
     with pytest.raises(SettingsError, match="positive size"):

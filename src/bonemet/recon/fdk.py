@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
-from bonemet.kernels.jit import kernel
 from bonemet.recon import weights
 from bonemet.recon.backends import LANES, OVERREAD, TILE, Filtered, backprojector
+from bonemet.recon.filtering import Recipe, RowFilter, aligned
 
 ReadRows = Callable[[int, int, int], NDArray[np.float32]]
 """(view, first row, stop row) to the line integrals (rows, columns) of that part of a view."""
+
+STANDARD = Recipe()
+TOGETHER = 16  # views that are filtered in one go where some are made from others
 
 
 def default_grid(geometry: ConeGeometry) -> Grid:
@@ -76,12 +76,13 @@ def rows_to_read(geometry: ConeGeometry, grid: Grid, first: int, stop: int) -> t
     return a, min(b, geometry.rows)
 
 
-def slab_bytes(geometry: ConeGeometry, grid: Grid, slices: int) -> int:
+def slab_bytes(geometry: ConeGeometry, grid: Grid, slices: int, recipe: Recipe = STANDARD) -> int:
     """Return the memory in bytes that a slab of so many slices takes, filtered projections included."""
     depth = -(-slices // LANES) * LANES + LANES
     middle = grid.shape[0] // 2
     low, high = rows_of(geometry, grid, middle - depth // 2, middle + depth // 2)
-    packed = len(geometry.angles_deg) * geometry.columns * _pitch(high - low)
+    views = len(geometry.angles_deg) * (2 if recipe.accuracy == "fine" else 1)
+    packed = views * geometry.columns * recipe.finer * _pitch(high - low + LANES)
     return 4 * (packed + depth * grid.shape[1] * grid.shape[2])
 
 
@@ -91,97 +92,42 @@ def _pitch(rows: int) -> int:
     return 16 * (lines | 1)
 
 
-@dataclass(frozen=True, eq=False)
-class _Filter:
-    """What turns one view's line integrals into filtered columns."""
-
-    ray_weights: NDArray[np.float32]
-    u2: NDArray[np.float32]
-    v2: NDArray[np.float32]
-    transfer: NDArray[np.float32]
-    length: int
-
-    @classmethod
-    def of(cls, geometry: ConeGeometry, name: str, cutoff: float) -> _Filter:
-        length = weights.padded_length(geometry.columns)
-        u = (np.arange(geometry.columns) - weights.axis_column(geometry)) * geometry.pixel_mm
-        v = (np.arange(geometry.rows) - geometry.optical_axis_row) * geometry.pixel_mm
-        return cls(
-            weights.redundancy_weights(geometry),
-            ((u / geometry.sod_mm) ** 2).astype(np.float32),
-            ((v / geometry.sod_mm) ** 2).astype(np.float32),
-            weights.ramp_filter(length, geometry.pixel_mm, name, cutoff),
-            length,
-        )
-
-    def apply(self, rays: NDArray[np.float32], view: int, row: int) -> NDArray[np.float32]:
-        """Return weighted and filtered rows (rows, padded columns), the first of which is ``row``."""
-        padded = np.zeros((rays.shape[0], self.length), np.float32)
-        _weigh(rays, padded, self.u2, self.v2[row : row + rays.shape[0]], self.ray_weights[view])
-        spectrum = fft.rfft(padded, axis=1, overwrite_x=True)
-        spectrum *= self.transfer
-        return np.asarray(fft.irfft(spectrum, self.length, axis=1, overwrite_x=True), dtype=np.float32)
-
-
-@kernel
-def _weigh(rays: Any, out: Any, u2: Any, v2: Any, share: Any) -> None:
-    """Weight rays by their obliqueness and their share of the line."""
-    for j in range(rays.shape[0]):
-        for i in range(rays.shape[1]):
-            out[j, i] = rays[j, i] * share[i] / np.sqrt(np.float32(1) + u2[i] + v2[j])
-
-
-@kernel
-def _pack(rows: Any, out: Any, shift: int) -> None:
-    """Transpose filtered rows into columns (columns, rows); ``out`` row j is ``rows`` row j + shift.
-
-    Beyond the first and last row the object is taken to go on unchanged, as a limb does.
-    """
-    last = rows.shape[0] - 1
-    for j0 in range(0, out.shape[1], 16):
-        for i in range(out.shape[0]):
-            for j in range(j0, min(out.shape[1], j0 + 16)):
-                out[i, j] = rows[min(max(j + shift, 0), last), i]
-
-
-def _aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an empty array that begins with a cache line."""
-    size = int(np.prod(shape))
-    room = np.empty(size + 16, np.float32)
-    skip = -room.ctypes.data % 64 // 4
-    return room[skip : skip + size].reshape(shape)
-
-
 def filter_slab(
     read_rows: ReadRows,
     geometry: ConeGeometry,
     grid: Grid,
     slices: tuple[int, int],
     *,
-    filter: str = "hamming",
+    recipe: Recipe = STANDARD,
     mapper: Mapper = map,
 ) -> Filtered:
     """Return the filtered projections that the slices (first, stop) of the grid need."""
     first, stop = aligned_slab(*slices)
     low, high = rows_of(geometry, grid, first, stop)
     a, b = rows_to_read(geometry, grid, *slices)
-    recipe = _Filter.of(geometry, filter, cutoff(geometry, grid))
-    views = len(geometry.angles_deg)
-    q = _aligned((views, geometry.columns, _pitch(high - low)))
+    low = min(low, a) // LANES * LANES  # the first row read is one of a group of 16
+    dense = recipe.views(geometry)
+    views = len(dense.geometry.angles_deg)
+    rows = RowFilter.of(dense.geometry, recipe, cutoff(geometry, grid), (a, b))
+    q = aligned((views, recipe.finer * geometry.columns, _pitch(high - low)))
+    together = 1 if views == len(geometry.angles_deg) else TOGETHER
 
-    def one(view: int) -> None:
-        _pack(recipe.apply(read_rows(view, a, b), view, a), q[view], low - a)
+    def some(start: int) -> None:
+        these = range(start, min(start + together, views))
+        rays = {v: read_rows(v, a, b) for v in dense.needed(these)}
+        for view in these:
+            rows.apply(dense.made(view, rays), view, q[view], a - low)
 
-    for _ in mapper(one, range(views)):
+    for _ in mapper(some, range(0, views, together)):
         pass
-    angles = np.radians(geometry.angles_deg)
+    angles = np.radians(dense.geometry.angles_deg)
     offset, step = _row_line(geometry, grid)
     axis_mm = (geometry.columns - 1) / 2 * geometry.pixel_mm
     _, ny, nx = grid.shape
     frame = [
         1 / geometry.sod_mm,
-        1 / geometry.pixel_mm,
-        weights.axis_column(geometry),
+        recipe.finer / geometry.pixel_mm,
+        recipe.finer * weights.axis_column(geometry),
         geometry.optical_axis_row,
         weights.field_radius_mm(geometry) ** 2,
         offset,
@@ -206,7 +152,7 @@ def reconstruct(
     grid: Grid | None = None,
     slices: tuple[int, int] | None = None,
     *,
-    filter: str = "hamming",
+    recipe: Recipe = STANDARD,
     mapper: Mapper = map,
     tick: Tick = lambda n: None,
     backend: str | None = None,
@@ -226,8 +172,8 @@ def reconstruct(
         Where the voxels are, in the scan frame; :func:`default_grid` by default. Axes along the frame's.
     slices
         Half-open range of the grid's slices; all by default.
-    filter
-        Name of a window, see :func:`bonemet.recon.weights.ramp_filter`; it ends at :func:`cutoff`.
+    recipe
+        Filter and accuracy; the filter ends at :func:`cutoff` unless the recipe says otherwise.
     mapper
         Spreads views and tiles over threads.
     tick
@@ -242,7 +188,7 @@ def reconstruct(
             f"Slices {slices[0]}:{slices[1]} do not lie within the {grid.shape[0]} of this scan."
         )
     backproject = backprojector(backend)
-    filtered = filter_slab(read_rows, geometry, grid, slices, filter=filter, mapper=mapper)
+    filtered = filter_slab(read_rows, geometry, grid, slices, recipe=recipe, mapper=mapper)
     slab = np.empty((filtered.stop - filtered.first, *grid.shape[1:]), np.float32)
 
     def one(corner: tuple[int, int]) -> None:

@@ -132,8 +132,8 @@ def parker(beta: NDArray[np.float64], gamma: NDArray[np.float64], half_fan: floa
 
 
 def padded_length(columns: int) -> int:
-    """Return the length to which rows are padded with zeros, so that their ends do not meet."""
-    return int(fft.next_fast_len(2 * columns, real=True))
+    """Return the power of two to which rows are padded with zeros, so that their ends do not meet."""
+    return 1 << max(2, (2 * columns - 1).bit_length())
 
 
 def ramp_filter(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bonemet.core.errors import SettingsError
 from bonemet.recon.backends.columns import LANES, OVERREAD, TILE, Filtered
 
-__all__ = ["LANES", "OVERREAD", "TILE", "Backprojector", "Filtered", "available", "backprojector"]
+__all__ = ["LANES", "OVERREAD", "TILE", "Backprojector", "Filtered", "available", "backprojector", "compiled"]
 
 
 class Backprojector(Protocol):
@@ -29,6 +29,13 @@ class Backprojector(Protocol):
     def __call__(self, slab: NDArray[np.float32], filtered: Filtered, y0: int, x0: int) -> None:
         """Write the sums over all views into the tile; voxels outside the field become 0."""
         ...
+
+
+def compiled() -> bool:
+    """Tell whether numba compiles, so that machine code can be given addresses."""
+    import numba
+
+    return not getattr(numba.config, "DISABLE_JIT", False)
 
 
 @cache
@@ -49,7 +56,9 @@ def _has_avx512() -> bool:
 
 def available() -> tuple[str, ...]:
     """Return the names of the kernels that run here, the fastest first."""
-    return ("avx512", "plain") if _has_avx512() else ("plain",)
+    if not compiled():
+        return ("plain",)
+    return ("avx512", "vector", "plain") if _has_avx512() else ("vector", "plain")
 
 
 def backprojector(name: str | None = None) -> Backprojector:

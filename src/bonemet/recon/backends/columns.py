@@ -82,7 +82,10 @@ def trace(frame: Any, m: float, row0: int, k: int) -> tuple[Any, Any]:
 def store(slab: Any, sums: Any, k: int, y0: int, x0: int) -> None:
     """Copy the sums (16 groups, 16 columns, slices) of a tile's run into the slab, from slice k on."""
     depth, ny, nx = slab.shape
-    for z in range(min(RUN, depth - k)):
+    count = min(RUN, depth - k)
+    for z0 in range(0, count, LANES):
         for y in range(min(16, ny - y0)):
             for x in range(min(16, nx - x0)):
-                slab[k + z, y0 + y, x0 + x] = sums[(y // SUB) * 4 + x // SUB, (y % SUB) * SUB + x % SUB, z]
+                column = sums[(y // SUB) * 4 + x // SUB, (y % SUB) * SUB + x % SUB]
+                for z in range(z0, min(z0 + LANES, count)):
+                    slab[k + z, y0 + y, x0 + x] = column[z]
