@@ -88,13 +88,17 @@ def _project(out: Any, angle: float, scan: Any, table: Any, fine: int) -> None:
 
 
 def project(
-    scan: ConeGeometry, view: int, rows: tuple[int, int] | None = None, fine: int = 2
+    scan: ConeGeometry,
+    view: int,
+    rows: tuple[int, int] | None = None,
+    fine: int = 2,
+    bodies_used: int | None = None,
 ) -> NDArray[np.float32]:
     """Return exact line integrals (rows, columns) of one view, averaged over ``fine`` x ``fine`` points."""
     first, stop = rows or (0, scan.rows)
     out = np.zeros((stop - first, scan.columns), np.float32)
     frame = (stop - first, scan.columns, scan.pixel_mm, scan.sod_mm, scan.optical_axis_row - first)
-    _project(out, math.radians(scan.angles_deg[view]), frame, bodies(), fine)
+    _project(out, math.radians(scan.angles_deg[view]), frame, bodies()[:bodies_used], fine)
     return out
 
 

@@ -54,6 +54,15 @@ def test_axis_of_whole_turns_and_parallel_beams(changes):
     assert found.reliable
 
 
+@pytest.mark.parametrize("dropped", [[17], [40, 41, 180], [1, 100, 255]])
+def test_axis_without_some_views(dropped):
+    geo = geometry(columns=160, rows=5, axis_offset_px=2.7, optical_axis_row=2.0)
+    rays = np.delete(sinograms(geo, 2e4), dropped, axis=0)
+    found = center.find_axis_offset(rays, replace(geo, angles_deg=np.delete(geo.angles_deg, dropped)))
+    assert found.offset_px == pytest.approx(2.7, abs=0.05)
+    assert found.reliable
+
+
 def test_wrong_sense_of_rotation_is_found_out():
     geo = geometry(columns=160, rows=5, axis_offset_px=2.7, optical_axis_row=2.0)
     found = center.find_axis_offset(sinograms(geo, 2e4), replace(geo, turn=-1))

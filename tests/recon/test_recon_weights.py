@@ -69,8 +69,23 @@ def test_half_fan_of_a_208_degree_scan():
 def test_views_stand_for_the_angle_around_them():
     assert weights.view_widths(np.arange(5) * 0.8) == pytest.approx(np.radians(0.8))
     assert weights.view_widths(-np.array([0.0, 1, 3, 4])) == pytest.approx(np.radians([1, 1.5, 1.5, 1]))
+    assert weights.view_widths(np.array([0.0, 90, 180]), whole_turn=True) == pytest.approx(
+        np.radians([135, 90, 135])
+    )
     with pytest.raises(InputError):
         weights.view_widths(np.array([0.0]))
+
+
+@given(dropped=st.sets(st.integers(0, 359), min_size=1, max_size=12), sign=st.sampled_from([1, -1]))
+def test_views_beside_a_dropped_one_stand_for_it(dropped, sign):
+    angles = sign * np.array([float(a) for a in range(360) if a not in dropped])
+    geo = geometry(columns=5, rows=1, views=len(angles), angles_deg=angles)
+    if not weights.follows_on(geo):
+        return
+    widths = weights.view_widths(angles, whole_turn=True)
+    assert widths.sum() == pytest.approx(2 * math.pi)
+    assert widths.max() > np.radians(1.4)
+    assert weights.redundancy_weights(geo) == pytest.approx(np.tile(widths[:, None] / 2, 5), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", weights.FILTERS)

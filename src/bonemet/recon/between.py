@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.scan import ConeGeometry
-from bonemet.recon.weights import is_full_turn
+from bonemet.recon.weights import follows_on
 
 REACH = 2  # measured views to each side
 
@@ -66,7 +66,7 @@ def denser(geometry: ConeGeometry) -> Views:
     angles = np.asarray(geometry.angles_deg, dtype=np.float64)
     count = len(angles)
     turn = float(np.copysign(360.0, geometry.step_deg))
-    closed = is_full_turn(geometry) and abs(angles[-1] + geometry.step_deg - angles[0] - turn) < 1e-6 * 360
+    closed = follows_on(geometry)
     gaps = count if closed else count - 1
     sources = np.zeros((count + gaps, 2 * REACH), np.int64)
     shares = np.zeros((count + gaps, 2 * REACH))

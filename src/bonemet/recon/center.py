@@ -21,6 +21,7 @@ from bonemet.kernels.jit import kernel
 from bonemet.recon.weights import is_full_turn
 
 SEARCH = 0.06  # share of the columns, to each side, within which the axis is looked for
+EVEN = 0.05  # share of a step by which views may be off equal steps
 CLEAR = 0.8  # the best residual must be below this share of the typical one
 GOOD = 0.01  # a residual below which a sense is not doubted
 CONTRADICTED = 0.6  # the other sense is believed where its residual is below this share
@@ -79,7 +80,7 @@ def find_axis_offset(sinograms: NDArray[np.float32], geometry: ConeGeometry) -> 
     sinograms
         (views, rows, columns) or (views, columns) line integrals.
     geometry
-        Of the scan; its own axis offset is not used. Views should be equally spaced.
+        Of the scan; its own axis offset is not used. Where views are missing, others are put in between.
 
     Raises
     ------
@@ -93,6 +94,7 @@ def find_axis_offset(sinograms: NDArray[np.float32], geometry: ConeGeometry) -> 
             f"Sinograms of {rays.shape[0]} views and {rays.shape[2]} columns do not fit a scan of "
             f"{len(geometry.angles_deg)} views and {geometry.columns} columns."
         )
+    rays, geometry = _evenly(rays, geometry)
     ours = _search(rays, geometry, geometry.turn)
     ratio = 1.0
     best = ours
@@ -103,6 +105,21 @@ def find_axis_offset(sinograms: NDArray[np.float32], geometry: ConeGeometry) -> 
             best = other
     ok = best.turn == geometry.turn
     return replace(best, turn_ok=ok, turn_ratio=ratio, notes=_notes(best, geometry, ratio))
+
+
+def _evenly(rays: NDArray[np.float32], geometry: ConeGeometry) -> tuple[NDArray[np.float32], ConeGeometry]:
+    """Return sinograms with views in equal steps, interpolated where some were dropped."""
+    angles = np.asarray(geometry.angles_deg, dtype=np.float64)
+    steps = np.diff(angles)
+    usual = float(np.median(steps))
+    if np.abs(steps - usual).max() <= EVEN * abs(usual):
+        return rays, geometry
+    even = angles[0] + usual * np.arange(round((angles[-1] - angles[0]) / usual) + 1)
+    place = np.interp(even * np.sign(usual), angles * np.sign(usual), np.arange(len(angles)))
+    below = np.minimum(place.astype(int), len(angles) - 2)
+    part = (place - below).astype(np.float32)[:, None, None]
+    filled = rays[below] + part * (rays[below + 1] - rays[below])
+    return np.asarray(filled, np.float32), replace(geometry, angles_deg=even)
 
 
 def _fan_in_views(geometry: ConeGeometry) -> float:

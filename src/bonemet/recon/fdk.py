@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
-from bonemet.recon import weights
+from bonemet.recon import binning, weights
 from bonemet.recon.backends import LANES, OVERREAD, TILE, Filtered, backprojector
 from bonemet.recon.filtering import Recipe, RowFilter, aligned
 
@@ -68,19 +69,33 @@ def aligned_slab(first: int, stop: int) -> tuple[int, int]:
 def rows_to_read(geometry: ConeGeometry, grid: Grid, first: int, stop: int) -> tuple[int, int]:
     """Return the detector rows (first, stop) that a slab needs, whole groups of 16 rows.
 
-    Rows are always filtered in the same groups, so a slab has the same bytes whatever its size.
+    Rows are always filtered in the same groups, so a slab has the same bytes whatever its size. Where pixels
+    are binned for large voxels, rows of the detector are meant all the same.
     """
+    n, geometry, grid = _binned(geometry, grid)
+    a, b = _rows_to_filter(geometry, grid, first, stop)
+    return a * n, b * n
+
+
+def _rows_to_filter(geometry: ConeGeometry, grid: Grid, first: int, stop: int) -> tuple[int, int]:
     low, high = rows_of(geometry, grid, *aligned_slab(first, stop))
     a = min(max(low, 0), geometry.rows - 1) // LANES * LANES
     b = -(-max(min(high, geometry.rows), a + 1) // LANES) * LANES
     return a, min(b, geometry.rows)
 
 
-def slab_bytes(geometry: ConeGeometry, grid: Grid, slices: int, recipe: Recipe = STANDARD) -> int:
-    """Return the memory in bytes that a slab of so many slices takes, filtered projections included."""
-    depth = -(-slices // LANES) * LANES + LANES
-    middle = grid.shape[0] // 2
-    low, high = rows_of(geometry, grid, middle - depth // 2, middle + depth // 2)
+def _binned(geometry: ConeGeometry, grid: Grid) -> tuple[int, ConeGeometry, Grid]:
+    """Return by how many pixels a scan is binned for a grid's voxels, and scan and grid as they are then."""
+    n = binning.factor(geometry, grid)
+    return n, binning.binned_geometry(geometry, n), binning.binned_grid(grid, geometry, n)
+
+
+def slab_bytes(geometry: ConeGeometry, grid: Grid, slab: tuple[int, int], recipe: Recipe = STANDARD) -> int:
+    """Return the memory in bytes that the slices (first, stop) take, filtered projections included."""
+    _, geometry, grid = _binned(geometry, grid)
+    first, stop = aligned_slab(*slab)
+    depth = stop - first
+    low, high = rows_of(geometry, grid, first, stop)
     views = len(geometry.angles_deg) * (2 if recipe.accuracy == "fine" else 1)
     packed = views * geometry.columns * recipe.finer * _pitch(high - low + LANES)
     return 4 * (packed + depth * grid.shape[1] * grid.shape[2])
@@ -101,10 +116,23 @@ def filter_slab(
     recipe: Recipe = STANDARD,
     mapper: Mapper = map,
 ) -> Filtered:
-    """Return the filtered projections that the slices (first, stop) of the grid need."""
+    """Return the filtered projections that the slices (first, stop) of the grid need.
+
+    For voxels at least twice as large as pixels, pixels are binned: see :mod:`bonemet.recon.binning`.
+    """
+    n, small, moved = _binned(geometry, grid)
+    if n > 1:
+
+        def read(view: int, a: int, b: int) -> NDArray[np.float32]:
+            return binning.binned(read_rows(view, a * n, b * n), n)
+
+        shares = recipe.shares
+        if shares is not None:
+            shares = shares[:, : small.columns * n].reshape(len(shares), -1, n).mean(axis=2)
+        return filter_slab(read, small, moved, slices, recipe=replace(recipe, shares=shares), mapper=mapper)
     first, stop = aligned_slab(*slices)
     low, high = rows_of(geometry, grid, first, stop)
-    a, b = rows_to_read(geometry, grid, *slices)
+    a, b = _rows_to_filter(geometry, grid, *slices)
     low = min(low, a) // LANES * LANES  # the first row read is one of a group of 16
     dense = recipe.views(geometry)
     views = len(dense.geometry.angles_deg)

@@ -15,6 +15,7 @@ from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry, Scan
 from bonemet.recon import fdk
 from bonemet.recon.correct import line_integrals
+from bonemet.recon.filtering import Recipe
 from bonemet.recon.rings import remove_stripes
 
 SLAB = 128  # slices at a time; more does not go faster
@@ -153,7 +154,12 @@ class SlabPlan:
 
 
 def plan_slabs(
-    geometry: ConeGeometry, grid: Grid, slices: tuple[int, int], memory_gb: float, rings: bool = False
+    geometry: ConeGeometry,
+    grid: Grid,
+    slices: tuple[int, int],
+    memory_gb: float,
+    rings: bool = False,
+    recipe: Recipe = fdk.STANDARD,
 ) -> SlabPlan:
     """Return the slabs in which these slices are computed within a memory budget.
 
@@ -169,17 +175,18 @@ def plan_slabs(
     cached = 2.0 * len(geometry.angles_deg) * (b - a) * geometry.columns
     budget = memory_gb * 1e9 - BASE_BYTES
 
-    def need(thickness: int) -> float:
-        start = max(first, min(stop, grid.shape[0]) // 2 - thickness)
-        low, high = fdk.rows_to_read(geometry, grid, start, min(start + thickness, grid.shape[0]))
+    def need(slab: tuple[int, int]) -> float:
+        low, high = fdk.rows_to_read(geometry, grid, *slab)
         clean = 4.0 * len(geometry.angles_deg) * (high - low) * geometry.columns if rings else 0.0
-        return fdk.slab_bytes(geometry, grid, thickness) + clean
+        return fdk.slab_bytes(geometry, grid, slab, recipe) + clean
 
     for cache, thickness in ((True, SLAB), (True, 64), (False, SLAB), (False, 64), (False, 32), (False, 16)):
-        if need(thickness) + cached * cache <= budget:
-            return SlabPlan(_cut(first, stop, thickness), cache)
+        slabs = _cut(first, stop, thickness)
+        most = max(need(slab) for slab in slabs)  # far from the middle, slices spread over more rows
+        if most + cached * cache <= budget:
+            return SlabPlan(slabs, cache)
     raise SettingsError(
-        f"This scan needs at least {(need(16) + BASE_BYTES) / 1e9:.1f} GB to reconstruct, and "
+        f"This scan needs at least {(most + BASE_BYTES) / 1e9:.1f} GB to reconstruct, and "
         f"{memory_gb:g} GB are allowed; raise --memory-gb."
     )
 

@@ -41,23 +41,42 @@ def field_radius_mm(geometry: ConeGeometry) -> float:
     return geometry.sod_mm * math.sin(math.atan2(half * geometry.pixel_mm, geometry.sod_mm))
 
 
-def view_widths(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+def view_widths(angles_deg: NDArray[np.float64], whole_turn: bool = False) -> NDArray[np.float64]:
     """Return the angle in radians (views,) for which each view stands.
 
-    Half the way to both neighbours; an end view stands for as much beyond as before it, so equally
-    spaced views stand for one step each.
+    Half the way to both neighbours, so that views next to one that was dropped stand for more. An end view
+    stands for as much beyond as before it, so equally spaced views stand for one step each; in a whole turn
+    its neighbour is the view at the other end.
+
+    Parameters
+    ----------
+    angles_deg
+        (views,) rising or falling, in any steps.
+    whole_turn
+        Whether the first view follows on the last.
     """
     angles = np.radians(np.asarray(angles_deg, dtype=np.float64))
     if angles.size < 2:
         raise InputError("A reconstruction needs at least two views.")
     steps = np.abs(np.diff(angles))
-    padded = np.concatenate([steps[:1], steps, steps[-1:]])
+    across = 2 * math.pi - abs(angles[-1] - angles[0])
+    ends = (steps[:1], steps[-1:]) if not whole_turn else ([across], [across])
+    padded = np.concatenate([ends[0], steps, ends[1]])
     return np.asarray((padded[:-1] + padded[1:]) / 2)
 
 
 def is_full_turn(geometry: ConeGeometry) -> bool:
     """Tell whether the views cover a whole turn, to within half a step."""
     return geometry.range_deg >= 360 - abs(geometry.step_deg) / 2
+
+
+def follows_on(geometry: ConeGeometry) -> bool:
+    """Tell whether the views make one whole turn and no more, so that the first follows on the last.
+
+    A view may be missing at its end.
+    """
+    gap = 360 - abs(float(geometry.angles_deg[-1] - geometry.angles_deg[0]))
+    return is_full_turn(geometry) and 0.5 <= gap / abs(geometry.step_deg) < 2.5
 
 
 def needed_range_deg(geometry: ConeGeometry) -> float:
@@ -97,7 +116,7 @@ def redundancy_weights(geometry: ConeGeometry) -> NDArray[np.float32]:
     that the whole of the angle that was scanned is used (overscan, doi:10.1118/1.1323594). Whole turns:
     one half, views seen more than once blended in linearly.
     """
-    widths = view_widths(geometry.angles_deg)
+    widths = view_widths(geometry.angles_deg, follows_on(geometry))
     # a view stands for half a step to both sides, so the scan begins half a step before the first
     beta = np.radians(np.abs(geometry.angles_deg - geometry.angles_deg[0])) + widths[0] / 2
     if is_full_turn(geometry):
