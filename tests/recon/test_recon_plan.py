@@ -16,7 +16,7 @@ def largest(columns, rows, side):
 
 
 @pytest.mark.parametrize(
-    ("columns", "rows", "side"), [(4032, 2688, 2000), (2016, 1344, 2016), (4032, 2688, 4032)]
+    ("columns", "rows", "side"), [(4032, 2688, 2000), (2016, 1344, 2016)]
 )
 def test_the_largest_cameras_fit_into_4_gb(columns, rows, side):
     geo, grid = largest(columns, rows, side)
