@@ -15,9 +15,7 @@ def largest(columns, rows, side):
     return geo, fdk.resampled_grid(geo, geo.pixel_mm * columns / side)
 
 
-@pytest.mark.parametrize(
-    ("columns", "rows", "side"), [(4032, 2688, 2000), (2016, 1344, 2016)]
-)
+@pytest.mark.parametrize(("columns", "rows", "side"), [(4032, 2688, 2000), (2016, 1344, 2016)])
 def test_the_largest_cameras_fit_into_4_gb(columns, rows, side):
     geo, grid = largest(columns, rows, side)
     plan = plan_slabs(geo, grid, (0, grid.shape[0]), 4.0)

@@ -15,8 +15,7 @@ from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry, Scan
 from bonemet.io import scans, skyscan
-from bonemet.recon import axisrow, center, correct, fdk, rings, weights
-from bonemet.recon.filtering import Recipe
+from bonemet.recon import axisrow, center, correct, fdk, filtering, rings, weights
 from bonemet.recon.projections import Projections, SlabPlan, plan_slabs
 from bonemet.recon.view import field_of_view
 from bonemet.stages.outcome import Outcome, Product, produce
@@ -286,7 +285,7 @@ class _Job:
                         geometry,
                         grid,
                         (first, stop),
-                        recipe=Recipe(self.settings.filter),
+                        recipe=filtering.Recipe(self.settings.filter),
                         mapper=self.context.map,
                         tick=tick,
                     ),
