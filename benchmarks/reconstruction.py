@@ -145,7 +145,7 @@ def sizes(quick: bool) -> list[Figure]:
             ),
         ]
     minutes = large.projected_minutes(FULL, rate, filtering, THREADS)
-    name = f"projected time of {FULL[0]} x {FULL[1]} x 260 to {FULL[2]}^3"
+    name = f"projected, without files: {FULL[0]} x {FULL[1]} x 260 to voxels {FULL[2]} across, all its rows"
     return [*found, Figure(name, minutes, "minutes", "<= 10", minutes <= 10)]
 
 
