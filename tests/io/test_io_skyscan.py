@@ -18,6 +18,7 @@ from bonemet.io.skyscan import (
     read_log,
     write_rec_log,
 )
+from bonemet.io.thermal import read_shifts
 
 LOGS = Path(__file__).parents[2].parent / "shared" / "data" / "skyscan-logs"
 needs_data = pytest.mark.skipif(not LOGS.is_dir(), reason="the shared example logs are not here")
@@ -302,3 +303,27 @@ def test_the_seam_of_the_joined_scans_stands_about_the_optical_axis():
     axis = low.number("Optical Axis (line)")
     assert (seam + (seam - lines)) / 2 == pytest.approx(axis, abs=3)
     assert (seam + (seam - lines)) / 2 != pytest.approx(low.number("Number Of Rows") - 1 - axis, abs=100)
+    length = read_log(folder / "DRP_P21_3_rec.log").number("Sub-scan scan length [0]")
+    assert seam - length / 2 == pytest.approx(axis, abs=1)  # as many lines above the axis as below
+
+
+@needs_data
+def test_nrecon_counts_rows_of_its_pictures_upwards():
+    logs = [read_log(p) for p in sorted(LOGS.glob("*/*_rec.log"))]
+    regions = [
+        (log.number("ROI Top (pixels)"), log.number("ROI Bottom (pixels)"))
+        for log in logs
+        if (log.text("Reconstruction from ROI") or "OFF").startswith("ON")
+    ]
+    assert len(regions) >= 4
+    assert all(top > bottom for top, bottom in regions)
+
+
+@needs_data
+@pytest.mark.parametrize("path", sorted(LOGS.glob("zebrafish-*/*_TS.csv")), ids=lambda p: p.name)
+def test_real_tables_of_thermal_shifts_are_those_of_their_logs(path):
+    log = read_log(path.with_name(path.name.replace("_TS.csv", ".log")))
+    shifts = read_shifts(path, int(log.number("Number Of Files")))
+    rows, columns = np.abs(shifts).max(axis=0)
+    assert rows == log.number("Maximum vertical TS")
+    assert columns == log.number("Maximum horizontal TS")

@@ -279,5 +279,5 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, image, kind):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(SettingsError, match="png, tiff or float"):
+    with pytest.raises(SettingsError, match="png, tiff, bmp or float"):
         write_slices(tmp_path, "a", ramp(), format="gif")  # type: ignore[arg-type]

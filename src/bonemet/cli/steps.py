@@ -37,7 +37,7 @@ def reconstruct(
         typer.Option(help="Attenuation (1/mm) at grey 0 and at the largest grey.", metavar="MIN MAX"),
     ] = None,
     slice_format: Annotated[
-        str, typer.Option("--format", help="png (8 bit), tiff (16 bit) or float (1/mm).")
+        str, typer.Option("--format", help="png or bmp (8 bit), tiff (16 bit) or float (1/mm).")
     ] = "png",
     axis_offset: Annotated[
         float | None,
@@ -50,6 +50,28 @@ def reconstruct(
         str, typer.Option("--filter", help="ramp, shepp-logan, cosine, hamming or hann.")
     ] = "hamming",
     ring_level: Annotated[int, typer.Option(help="Ring removal, 0 (off) to 20.")] = 0,
+    hardening: Annotated[
+        str | None,
+        typer.Option(help="Beam hardening: a percentage, water or bone.", show_default=False),
+    ] = None,
+    median: Annotated[int, typer.Option(help="Radius of a median filter in voxels, 0 (off) to 3.")] = 0,
+    smooth: Annotated[float, typer.Option(help="Width of a Gaussian filter in voxels, 0 for none.")] = 0.0,
+    region: Annotated[
+        str | None, typer.Option(help="Columns and rows to make, half-open.", metavar="X0:X1,Y0:Y1")
+    ] = None,
+    undersample: Annotated[int, typer.Option(help="Make so many pixels one, each way.")] = 1,
+    rotate_deg: Annotated[float, typer.Option(help="Turn slices clockwise.", metavar="DEG")] = 0.0,
+    thermal: Annotated[str, typer.Option(help="Table of thermal shifts: auto, off, plus, minus.")] = "auto",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out views that are missing or worthless.")
+    ] = False,
+    calibration: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="mg HA/cm3 for each 1/mm, and at 0 1/mm.", metavar="SLOPE INTERCEPT"),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write a picture of one slice at several axis offsets.")
+    ] = False,
     memory_gb: MemoryGb = 4.0,
     overwrite: Overwrite = False,
     workers: Workers = None,
@@ -74,6 +96,16 @@ def reconstruct(
             memory_gb=memory_gb,
             filter=filter_name,
             ring_level=ring_level,
+            hardening=hardening,
+            median=median,
+            smooth=smooth,
+            region=region,
+            undersample=undersample,
+            rotate_deg=rotate_deg,
+            thermal=thermal,  # type: ignore[arg-type]
+            skip_bad=skip_bad,
+            calibration=calibration,
+            preview=preview,
             overwrite=overwrite,
             context=c,
         ),

@@ -55,6 +55,11 @@ class View:
             planes.append((a, b, c, float(bound - np.dot(normal, matrix[:3, 3]))))
         return type(self)(tuple(planes))
 
+    def moved(self, by_mm: tuple[float, float, float]) -> Self:
+        """Return this view moved by (x, y, z) in mm."""
+        x, y, z = by_mm
+        return type(self)(tuple((a, b, c, d + a * x + b * y + c * z) for a, b, c, d in self.planes))
+
     def within(self, other: View | None) -> Self:
         """Return what lies in this view and in the other."""
         return self if other is None else type(self)(self.planes + other.planes)

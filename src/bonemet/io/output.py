@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bonemet.core.errors import MissingInputError, OutputExistsError, OutputWriteError
-from bonemet.io import sidecar
+from bonemet.core.errors import MissingInputError, OutputExistsError, OutputWriteError, StopRequestedError
+from bonemet.io import journal, sidecar
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -138,8 +138,18 @@ def disk_errors(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
+def whole_folder(out: Path, overwrite: bool = False, resume: str | None = None) -> Iterator[Path]:
     """Yield the folder in which to build ``out``; rename it when the block ends well, else remove it.
+
+    Parameters
+    ----------
+    out
+        The output folder.
+    overwrite
+        Whether it may be replaced when it holds something else.
+    resume
+        The work's fingerprint, where the work keeps a journal: what an earlier run of the same work left is
+        then yielded as it is, and what this one leaves when it is stopped, or when the disk is full, is kept.
 
     Raises
     ------
@@ -153,16 +163,28 @@ def whole_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     new_parents = [p for p in out.parents if not p.exists()]
     with disk_errors(out):
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            if resume is None or not journal.belongs(partial, resume):
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                if resume is not None:
+                    journal.begin(partial, resume)
             yield partial
             _replace(partial, out)
-        except BaseException:
+        except BaseException as error:
+            if resume is not None and _goes_on(error) and journal.done(partial):
+                raise
             shutil.rmtree(partial, ignore_errors=True)
             for parent in new_parents:
                 with suppress(OSError):  # not there, or no longer empty
                     parent.rmdir()
             raise
+
+
+def _goes_on(error: BaseException) -> bool:
+    """Tell whether work that ended with an error can go on where it stopped: nothing was wrong with it."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return isinstance(error, KeyboardInterrupt | SystemExit | MemoryError | StopRequestedError)
 
 
 def _replace(partial: Path, out: Path) -> None:

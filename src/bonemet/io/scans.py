@@ -4,14 +4,52 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError, MissingInputError, UnknownFormatError
 from bonemet.core.scan import Scan
-from bonemet.io import stacks
+from bonemet.io import frames, stacks, thermal
 from bonemet.io.skyscan import SkyScanLog, geometry_from_log, geometry_notes, read_log
 from bonemet.io.stacks import Series
 from bonemet.io.vendors import vendor_of
+
+SKIP = "or go on without it (--skip-bad)"
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """A scan and what its folder tells besides.
+
+    Attributes
+    ----------
+    scan
+        The scan, its views in order.
+    files
+        Names of the views' files.
+    views
+        (views,) numbers of the views; some are left out where files were bad.
+    left_out
+        Names of the files that were left out, and why.
+    shift_table
+        A table of thermal shifts beside the scan, see :mod:`bonemet.io.thermal`.
+    """
+
+    scan: Scan
+    files: tuple[str, ...]
+    views: NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
+    shift_table: Path | None = None
+
+    def shifts(self) -> NDArray[np.float64] | None:
+        """Return the thermal shifts (views, 2) by rows and columns as the table has them, if there is one."""
+        if self.shift_table is None:
+            return None
+        return thermal.read_shifts(self.shift_table, int(self.views[-1]) + 1)[self.views]
 
 
 def open_scan(path: Path) -> Scan:
@@ -37,21 +75,54 @@ def open_scan(path: Path) -> Scan:
     InputError
         If projections are missing, unreadable, unequal, or do not fit the log.
     """
+    return open_acquisition(path).scan
+
+
+def open_acquisition(path: Path, *, skip_bad: bool = False, mapper: Mapper = map) -> Acquisition:
+    """Return the scan in a folder, or of a log, and what its folder tells besides.
+
+    Parameters
+    ----------
+    path
+        The folder of a log and its projections, or the log.
+    skip_bad
+        Whether to look at every projection first, and to leave out those that are missing, damaged, black,
+        saturated, of another size, or the image before them once more.
+    mapper
+        Spreads looking over threads.
+
+    Raises
+    ------
+    MissingInputError, UnknownFormatError, InputError
+        As :func:`open_scan`, and if too many views are bad.
+    """
     path = Path(path)
     log, series = find_scan(path)
-    series, extras = _views(log, series)
+    bad: list[frames.Frame] = []
+    if skip_bad:
+        series, kept, bad, extras = _good_views(log, series, mapper)
+    else:
+        series, extras = _views(log, series)
+        kept = np.arange(len(series.paths))
     projections = stacks.open_series(series)
     if projections.dtype.kind != "u":
         raise InputError(
             f"{series.paths[0]} holds {projections.dtype} numbers; projections are 16-bit intensities."
         )
-    views, rows, columns = projections.shape
+    _, rows, columns = projections.shape
+    views = len(kept) + len(bad)
     geometry = geometry_from_log(log, rows, columns, views)
+    geometry = replace(geometry, angles_deg=geometry.angles_deg[kept])
     white, note = _white(log)
-    notes = [note, *geometry_notes(log), *_beside(log)]
+    notes = [note, *geometry_notes(log)]
+    table, reference = _beside(log, "_TS.csv"), _beside(log, ".oog")
+    if table is not None:
+        notes.append(f"{table.name} is a table of thermal shifts; reconstruct tries it.")
+    if reference is not None:
+        notes.append(f"{reference.name}, a reference scan of the original geometry, is not used.")
     if extras:
         notes.append(f"{extras} images after the last view of the log are left out.")
-    return Scan(
+    scan = Scan(
         geometry=geometry,
         projections=projections,
         white=white,
@@ -59,6 +130,25 @@ def open_scan(path: Path) -> Scan:
         name=series.prefix.rstrip("_- "),
         notes=tuple(notes),
     )
+    left_out = tuple(f"{f.path.name if f.path else f'view {f.index}'} ({f.fault})" for f in bad)
+    return Acquisition(scan, tuple(p.name for p in series.paths), kept, left_out, table)
+
+
+def _good_views(
+    log: SkyScanLog, series: Series, mapper: Mapper
+) -> tuple[Series, NDArray[np.int64], list[frames.Frame], int]:
+    """Return the good views of a scan, their numbers, the bad ones, and how many images are no views."""
+    said = log.find_number("Number Of Files", "Acquisition")
+    views = series.indices[-1] + 1 if said is None else int(said)
+    found = frames.look_at(series, views, mapper)
+    bad = [f for f in found if f.fault is not None]
+    if bad:
+        frames.refuse_too_many(bad, views, log.path.parent)
+    kept = [f for f in found if f.fault is None]
+    paths = tuple(f.path for f in kept if f.path is not None)
+    good = Series(series.prefix, paths, tuple(range(len(paths))))
+    extras = sum(1 for i in series.indices if i >= views)
+    return good, np.array([f.index for f in kept]), bad, extras
 
 
 def find_scan(path: Path) -> tuple[SkyScanLog, Series]:
@@ -176,7 +266,7 @@ def _views(log: SkyScanLog, series: Series) -> tuple[Series, int]:
     if series.step != 1 or found < views:
         raise InputError(
             f"{log.path.parent} holds {found} projections where {log.path.name} says {views}: "
-            f"{_first_missing(series)} is missing; copy it from the scanner."
+            f"{_first_missing(series)} is missing; copy it from the scanner, {SKIP}."
         )
     return Series(series.prefix, series.paths[:views], series.indices[:views]), found - views
 
@@ -200,15 +290,7 @@ def _white(log: SkyScanLog) -> tuple[float | None, str]:
     return white, f"The open beam is the log's Reference Intensity, {white:g}."
 
 
-def _beside(log: SkyScanLog) -> list[str]:
-    """Return notes about files beside a scan that are known but not used yet."""
-    kinds = {
-        "_TS.csv": "a table of thermal shifts",
-        ".oog": "a reference scan of the original geometry",
-    }
-    stem = log.prefix or log.path.stem
-    return [
-        f"{stem}{ending}, {what}, is not used."
-        for ending, what in kinds.items()
-        if (log.path.parent / f"{stem}{ending}").is_file()
-    ]
+def _beside(log: SkyScanLog, ending: str) -> Path | None:
+    """Return a file of a known kind that lies beside a scan, or None."""
+    path = log.path.parent / f"{log.prefix or log.path.stem}{ending}"
+    return path if path.is_file() else None

@@ -331,8 +331,9 @@ def geometry_notes(log: SkyScanLog) -> tuple[str, ...]:
         notes.append(
             "The camera's rows are cropped; the optical axis is taken as a line of the cropped image."
         )
-    if log.find_number("Maximum vertical TS", "Acquisition"):
-        notes.append("The log tells of thermal shifts during the scan, which are not corrected.")
+    moved = log.find_number("Maximum vertical TS", "Acquisition")
+    if moved:
+        notes.append(f"The log tells of thermal shifts of up to {moved:g} pixels during the scan.")
     return tuple(notes)
 
 

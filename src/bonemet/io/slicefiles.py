@@ -23,6 +23,11 @@ SUFFIXES = frozenset(_KINDS)
 
 # Pillow's modes as number types; the coloured ones may still hold grey.
 _MODES = {"1": "u1", "L": "u1", "LA": "u1", "P": "u1", "RGB": "u1", "RGBA": "u1", "I;16": "u2", "I;16B": "u2"}
+_HOLDS = {
+    ".png": (np.uint8, np.uint16),
+    ".bmp": (np.uint8,),
+    ".tif": (np.uint8, np.uint16, np.float32),
+}
 _COLOURED = {"LA", "P", "PA", "RGB", "RGBA"}
 _READING = (
     OSError,
@@ -199,12 +204,12 @@ def grey_of(data: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def write(path: Path, image: NDArray[Any]) -> None:
-    """Write one slice as PNG or TIFF by the suffix; the same numbers give the same bytes.
+    """Write one slice as PNG, BMP or TIFF by the suffix; the same numbers give the same bytes.
 
     Parameters
     ----------
     path
-        ``.png`` holds bool, uint8 and uint16; ``.tif`` holds float32 besides.
+        ``.png`` holds bool, uint8 and uint16, ``.bmp`` bool and uint8; ``.tif`` holds float32 besides.
     image
         (y, x).
 
@@ -216,13 +221,15 @@ def write(path: Path, image: NDArray[Any]) -> None:
     data = np.asarray(image)
     if data.dtype == bool:
         data = data.astype(np.uint8) * np.uint8(255)
-    holds = (np.uint8, np.uint16) if path.suffix == ".png" else (np.uint8, np.uint16, np.float32)
-    if data.ndim != 2 or data.dtype not in holds:
+    if data.ndim != 2 or data.dtype not in _HOLDS[path.suffix]:
         raise SettingsError(
             f"A {path.suffix[1:]} slice cannot hold {data.dtype} numbers of shape {data.shape}."
         )
     if path.suffix == ".png":
         Image.fromarray(np.ascontiguousarray(data)).save(path, "PNG", compress_level=1)
+        return
+    if path.suffix == ".bmp":
+        Image.fromarray(np.ascontiguousarray(data)).save(path, "BMP")
         return
     flat = data.dtype == np.float32  # noise in float deflates badly, and reading it slowly costs more
     encoded = io.BytesIO()  # tifffile's own short write on a full disk would not say what it was

@@ -17,6 +17,7 @@ from scipy import ndimage
 from bonemet.core.context import Mapper, Tick
 from bonemet.core.scan import ConeGeometry
 from bonemet.recon import fdk
+from bonemet.recon.views import binned_geometry
 
 COLUMNS = 128  # of the small copy, at most
 NEAR = 0.05  # share of the rows: readings nearer to each other make volumes that cannot be told apart
@@ -64,7 +65,7 @@ def sharpness_ratio(
 ) -> float:
     """Return the sharpness along z with another row of the optical axis over that with the geometry's."""
     n = max(1, -(-geometry.columns // COLUMNS))
-    small = _small_geometry(geometry, n)
+    small = binned_geometry(geometry, n)
     views = len(geometry.angles_deg)
 
     def one(view: int) -> NDArray[np.float32]:
@@ -80,19 +81,6 @@ def sharpness_ratio(
         return _sharpness(fdk.reconstruct(lambda view, a, b: rays[view, a:b], placed, mapper=mapper))
 
     return sharpness(other_row) / max(sharpness(geometry.optical_axis_row), 1e-30)
-
-
-def _small_geometry(geometry: ConeGeometry, n: int) -> ConeGeometry:
-    """Return the geometry of images of n x n pixels made one; what does not fill a pixel is left out."""
-    axis = (geometry.columns - 1) / 2 + geometry.axis_offset_px
-    columns = geometry.columns // n
-    return replace(
-        geometry,
-        rows=max(1, geometry.rows // n),
-        columns=columns,
-        pixel_mm=geometry.pixel_mm * n,
-        axis_offset_px=(axis - (n - 1) / 2) / n - (columns - 1) / 2,
-    )
 
 
 def _binned(image: NDArray[np.float32], n: int, shape: tuple[int, int]) -> NDArray[np.float32]:

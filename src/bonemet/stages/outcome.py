@@ -16,7 +16,7 @@ from bonemet.core.calibration import Quantity
 from bonemet.core.grid import Grid
 from bonemet.core.step import Step
 from bonemet.core.view import View
-from bonemet.io import output, sidecar
+from bonemet.io import journal, output, sidecar
 
 HERE = "<this folder>"
 
@@ -122,6 +122,7 @@ def produce(
     work: Callable[[Path], Product],
     *,
     overwrite: bool = False,
+    resumable: bool = False,
 ) -> Outcome:
     """Run the work of a stage so that ``out`` is whole or not there, and nothing is done twice.
 
@@ -139,6 +140,8 @@ def produce(
         Is given the folder to write into and returns what goes into the sidecar.
     overwrite
         Whether ``out`` may be replaced when it holds something else.
+    resumable
+        Whether the work keeps a :mod:`bonemet.io.journal`, and goes on where an earlier run was stopped.
 
     Returns
     -------
@@ -156,8 +159,9 @@ def produce(
         return Outcome(outputs, seconds, peak_memory_mb(), known.warnings, results, done_before=True)
     product: Product | None = None
     try:
-        with output.whole_folder(out, overwrite) as partial:
+        with output.whole_folder(out, overwrite, mark if resumable else None) as partial:
             product = work(partial)
+            journal.end(partial)
             warnings = tuple(product.warnings)
             step = Step(name, __version__, dict(parameters), tuple(p.name for p in inputs), warnings)
             side = _sidecar(product, step, inputs, out)

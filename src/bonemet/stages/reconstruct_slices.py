@@ -1,0 +1,106 @@
+"""Slices on their way to disk, slab by slab, and the journal that lets a stopped run go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bonemet.core.calibration import to_grey
+from bonemet.core.context import Context
+from bonemet.core.grid import Grid
+from bonemet.core.scan import ConeGeometry
+from bonemet.io import journal, stacks
+from bonemet.recon import fdk, smoothing
+from bonemet.recon.projections import Projections, SlabPlan
+from bonemet.stages.reconstruct_settings import GREY_MAX, Settings
+
+
+class Writer:
+    """Reconstructs slabs and writes their slices.
+
+    Parameters
+    ----------
+    folder
+        Where slices and journal lie.
+    prefix
+        What the slices' names begin with.
+    settings
+        What was asked for.
+    context
+        Threads and progress.
+    """
+
+    def __init__(self, folder: Path, prefix: str, settings: Settings, context: Context) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self._settings = settings
+        self._context = context
+        self._beyond: dict[int, int] = {k: int(v) for k, v in journal.done(folder).items()}
+
+    def beyond(self) -> int:
+        """Return how many voxels lie beyond the window, in all slices so far."""
+        return sum(self._beyond.values())
+
+    def write(
+        self, rays: Projections, read: fdk.ReadRows, geometry: ConeGeometry, grid: Grid, plan: SlabPlan
+    ) -> None:
+        """Reconstruct slab by slab, straight to disk; slabs that the journal holds are left as they are.
+
+        Parameters
+        ----------
+        rays
+            Told which rows are needed next.
+        read
+            Gives the line integrals.
+        geometry
+            Of the scan.
+        grid
+            All slices, of the columns and rows that are written.
+        plan
+            The slabs.
+        """
+        left = [s for s in plan.slabs if not all(z in self._beyond for z in range(*s))]
+        tiles = len(fdk.tiles(grid))
+        with self._context.progress("reconstruct", tiles * len(plan.slabs)) as tick:
+            tick(tiles * (len(plan.slabs) - len(left)))
+            for first, stop in left:
+                # no name for the slab: it must be gone before the next one is made
+                slices = enumerate(self._slab(rays, read, geometry, grid, (first, stop), tick), first)
+                counts = dict(self._context.map(self._write_slice, slices))
+                del slices
+                journal.note(self._folder, counts)
+                self._beyond |= counts
+
+    def _slab(
+        self,
+        rays: Projections,
+        read: fdk.ReadRows,
+        geometry: ConeGeometry,
+        grid: Grid,
+        slices: tuple[int, int],
+        tick: Any,
+    ) -> NDArray[np.float32]:
+        """Return slices (z, y, x), filtered with those about them."""
+        settings, (first, stop) = self._settings, slices
+        halo = smoothing.reach(settings.median, settings.smooth)
+        a, b = max(0, first - halo), min(grid.shape[0], stop + halo)
+        rays.prepare(*fdk.rows_to_read(geometry, grid, a, b))
+        slab = fdk.reconstruct(
+            read, geometry, grid, (a, b), filter=settings.filter, mapper=self._context.map, tick=tick
+        )
+        if halo:
+            slab = smoothing.smooth(slab, settings.median, settings.smooth, self._context.map)
+        return slab[first - a : stop - a]
+
+    def _write_slice(self, numbered: tuple[int, NDArray[np.float32]]) -> tuple[int, int]:
+        """Write one slice, and return its number and how many of its voxels lie beyond the window."""
+        index, image = numbered
+        window = self._settings.grey_window
+        data: NDArray[Any] = image
+        if window is not None:
+            data = to_grey(image, window, GREY_MAX[self._settings.format])
+        stacks.write_slices(self._folder, self._prefix, [data], format=self._settings.format, start=index)
+        return index, 0 if window is None else int(np.count_nonzero(image > window[1]))
