@@ -108,6 +108,7 @@ def test_thin_trabeculae_are_not_given_a_thickness(study):
 
 def test_the_report_needs_nothing_beside_it(study):
     page = (study[0] / "report.html").read_text(encoding="utf-8")
+    assert page.count("Quality of the scan: ") == page.count("Reconstruction with the outlines")
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert page.count("<img") >= 4 + 8
     for word in ("871 left tibia", "872 right tibia", "Feldkamp", "Methods", "junction"):

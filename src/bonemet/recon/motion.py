@@ -25,9 +25,9 @@ from bonemet.core.scan import ConeGeometry
 from bonemet.recon.weights import axis_column, fan_angles, is_full_turn
 
 SMOOTH = 1.5  # pixels by which rays are smoothed before they are compared
-STANDS_OUT = 7.0  # standard deviations of the noise, judged by the middle half of the views
+STANDS_OUT = 10.0  # standard deviations of the noise, judged by the middle half of the views
 WINDOW = 15  # views over which a still object's centre of mass follows a cubic
-HARDENING_MM = 0.06  # by which bone and flesh together move the path at 50 kVp, corrected as far as can be
+HARDENING_MM = 0.15  # by which bone and flesh together move the path at 50 kVp, corrected as far as can be
 CUT_OFF = 0.03  # share of the largest line integral that may stand at the field's edge
 
 

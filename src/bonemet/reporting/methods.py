@@ -82,6 +82,7 @@ def _reconstruction(side: Sidecar | None) -> str:
         f"{parameters.get('filter', 'hamming')} filter on voxels of {voxel:.4g} µm; "
         f"the rotation axis was {axis}."
     )
+    text += _corrections(parameters, results)
     window = results.get("window")
     if window:
         text += (
@@ -89,6 +90,25 @@ def _reconstruction(side: Sidecar | None) -> str:
             "the same for all scans."
         )
     return text
+
+
+def _corrections(parameters: dict[str, Any], results: dict[str, Any]) -> str:
+    """Return what was done to projections and volume besides."""
+    done = []
+    if parameters.get("ring_level"):
+        done.append(
+            "rings were removed by sorted columns (after doi:10.1364/OE.26.028396), level "
+            f"{parameters['ring_level']}"
+        )
+    if results.get("hardening") not in (None, "none"):
+        done.append(f"beam hardening was corrected: {results['hardening']}")
+    if parameters.get("median"):
+        done.append(f"a median filter of radius {parameters['median']} voxels was applied")
+    if parameters.get("smooth"):
+        done.append(f"a Gaussian of {parameters['smooth']:g} voxels was applied")
+    if str(results.get("thermal")).startswith("applied"):
+        done.append("thermal shifts were undone")
+    return "" if not done else f" {'; '.join(done)[:1].upper()}{'; '.join(done)[1:]}."
 
 
 def _segmentation(side: Sidecar | None) -> str:

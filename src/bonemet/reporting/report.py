@@ -122,7 +122,7 @@ def _scan_part(scan: ScanView) -> dict[str, Any]:
         "title": str(scan.key),
         "figure": _uri(_scan_figure(scan)) if scan.labels.is_file() else None,
         "bones": bones,
-        "results": results,
+        "quality": results.get("quality"),
         "notes": _notes(scan.recon_side, scan.bones),
         "seconds": scan.seconds,
     }
