@@ -11,7 +11,7 @@ from scipy import ndimage
 from bonemet.core.errors import SettingsError
 
 MAX_LEVEL = 20
-RANKS = 128  # that are looked at, spread over all
+RANKS = 64  # that are looked at, spread over all
 
 
 def check_level(level: int) -> int:
@@ -26,8 +26,8 @@ def remove_stripes(sinogram: NDArray[Any], level: int) -> NDArray[np.float32]:
 
     Each column is sorted along the views; a column that reads wrongly then differs from its neighbours at
     every rank (the sorting of Vo 2018, algorithm 3, doi:10.1364/OE.26.028396). Unlike there, the sinogram is
-    not replaced by its median across the columns: of each column's differences from that median the mean
-    of the middle half is taken away as a whole. So detail that moves from view to view is left as it was, and the level (the
+    not replaced by its median across the columns: of each column's differences from that median the middle
+    one is taken away as a whole. So detail that moves from view to view is left as it was, and the level (the
     median goes over about so many columns) costs little.
     """
     rays = np.asarray(sinogram, dtype=np.float32)
@@ -36,6 +36,4 @@ def remove_stripes(sinogram: NDArray[Any], level: int) -> NDArray[np.float32]:
     ranked = np.sort(rays, axis=0)[:: max(1, len(rays) // RANKS)]
     width = 2 * ((level + 1) // 2) + 1
     wrong = ranked - ndimage.median_filter(ranked, size=(1, width), mode="nearest")
-    quarter = len(wrong) // 4
-    middle = np.sort(wrong, axis=0)[quarter : len(wrong) - quarter].mean(axis=0)
-    return np.asarray(rays - middle, dtype=np.float32)
+    return np.asarray(rays - np.median(wrong, axis=0), dtype=np.float32)

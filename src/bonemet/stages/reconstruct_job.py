@@ -89,7 +89,7 @@ class Job:
         turned = _turned(geometry, settings.rotate_deg)
         self._grade(rays, read, geometry, what, beam)
         beside = self._preview(rays, read, geometry, what)
-        writer = Writer(partial, f"{scan.name}_rec", settings, self.context)
+        writer = Writer(partial, scan.name, settings, self.context)
         writer.write(rays, read, turned, what.columns, plan)
         self._say_saturated(writer.beyond(), what)
         native = self._native(source, geometry)
@@ -97,9 +97,7 @@ class Job:
         self.results |= {"thermal": source.thermal, "hardening": hardening.words}
         shift = _binning_shift(source.native, settings.undersample)
         written = replace(what.grid, origin_mm=_moved(what.grid.origin_mm, shift))
-        rec_log = partial / f"{scan.name}_rec.log"
-        done = replace(scan, geometry=native)
-        reconstruct_log.write(rec_log, self.log, done, what.full, what.grid, what.first, settings)
+        reconstruct_log.write(partial, scan.name, self.log, native, what.full, what.grid, settings)
         view = field_of_view(geometry, what.grid).moved(shift)
         return Product(
             self.results,

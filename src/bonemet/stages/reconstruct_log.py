@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bonemet._version import __version__
 from bonemet.core.grid import Grid
-from bonemet.core.scan import ConeGeometry, Scan
+from bonemet.core.scan import ConeGeometry
 from bonemet.io import skyscan
 from bonemet.recon import fdk
 from bonemet.stages.reconstruct_settings import Settings
@@ -22,42 +22,45 @@ FILE_TYPES = {"png": "PNG", "tiff": "TIF(16)", "bmp": "BMP", "float": "TIF(32)"}
 
 
 def write(
-    path: Path, log: skyscan.SkyScanLog, scan: Scan, full: Grid, grid: Grid, first: int, settings: Settings
+    folder: Path,
+    name: str,
+    log: skyscan.SkyScanLog | None,
+    geometry: ConeGeometry,
+    full: Grid,
+    grid: Grid,
+    settings: Settings,
 ) -> None:
-    """Write the log of slices.
+    """Write what was done, in NRecon's words, as ``NAME_rec.log``.
 
     Parameters
     ----------
-    path
-        The file.
+    folder, name
+        Where, and what the scan is called.
     log
-        The scan's own.
-    scan
-        The scan as it was reconstructed, its geometry with the axis.
+        The scan's own log, whose sections come first.
+    geometry
+        Of the scan, with the axis that was used.
     full, grid
         All that could have been reconstructed, and what was.
-    first
-        Number of the first slice.
     settings
         What was asked for.
     """
-    entries = _done(scan, scan.geometry, grid, first, settings) | _region(full, grid) | _files(scan, settings)
-    skyscan.write_rec_log(path, log, entries)
+    first = round((grid.origin_mm[2] - full.origin_mm[2]) / grid.spacing_mm[0])
+    entries = _done(name, geometry, grid, first, settings) | _region(full, grid) | _files(name, settings)
+    skyscan.write_rec_log(folder / f"{name}_rec.log", log, entries)
 
 
-def _done(
-    scan: Scan, geometry: ConeGeometry, grid: Grid, first: int, settings: Settings
-) -> dict[str, object]:
+def _done(name: str, geometry: ConeGeometry, grid: Grid, first: int, settings: Settings) -> dict[str, object]:
     count, height, width = grid.shape
     percent = settings.hardening if isinstance(settings.hardening, float) else 0
-    name, number = FILTER_NAMES[settings.filter]
+    words, number = FILTER_NAMES[settings.filter]
     return {
         "Reconstruction Program": "bonemet",
         "Program Version": f"Version: {__version__}",
         "Reconstruction engine": "FDK",
         "Postalignment Applied": 1,
         "Postalignment": f"{geometry.axis_offset_px:.6f}",
-        "Dataset Prefix": scan.name,
+        "Dataset Prefix": name,
         "First Section": first,
         "Last Section": first + count - 1,
         "Section to Section Step": 1,
@@ -73,7 +76,7 @@ def _done(
         "Object Bigger than FOV": "OFF",
         "Filter cutoff relative to Nyquist frequency": round(100 * fdk.cutoff(geometry, grid)),
         "Filter type": number,
-        "Filter type description": name,
+        "Filter type description": words,
         "Undersampling factor": settings.undersample,
         "Threshold for defect pixel mask (%)": 0,
         "Beam Hardening Correction (%)": f"{percent:g}",
@@ -103,11 +106,11 @@ def _region(full: Grid, grid: Grid) -> dict[str, object]:
     }
 
 
-def _files(scan: Scan, settings: Settings) -> dict[str, object]:
+def _files(name: str, settings: Settings) -> dict[str, object]:
     """Return NRecon's entries about the files; floats need no conversion and get none."""
     entries: dict[str, object] = {"Result File Type": FILE_TYPES[settings.format]}
     if settings.grey_window is not None:
         low, high = settings.grey_window
         entries["Minimum for CS to Image Conversion"] = f"{low:.6f}"
         entries["Maximum for CS to Image Conversion"] = f"{high:.6f}"
-    return entries | {"Filename Index Length": 8, "Filename Prefix": f"{scan.name}_rec"}
+    return entries | {"Filename Index Length": 8, "Filename Prefix": f"{name}_rec"}

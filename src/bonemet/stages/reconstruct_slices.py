@@ -25,17 +25,17 @@ class Writer:
     ----------
     folder
         Where slices and journal lie.
-    prefix
-        What the slices' names begin with.
+    name
+        What the scan is called.
     settings
         What was asked for.
     context
         Threads and progress.
     """
 
-    def __init__(self, folder: Path, prefix: str, settings: Settings, context: Context) -> None:
+    def __init__(self, folder: Path, name: str, settings: Settings, context: Context) -> None:
         self._folder = folder
-        self._prefix = prefix
+        self._name = name
         self._settings = settings
         self._context = context
         self._beyond: dict[int, int] = {k: int(v) for k, v in journal.done(folder).items()}
@@ -69,7 +69,7 @@ class Writer:
             for first, stop in left:
                 # no name for the slab: it must be gone before the next one is made
                 slices = enumerate(self._slab(rays, read, geometry, grid, (first, stop), tick), first)
-                counts = dict(self._context.map(self._write_slice, slices))
+                counts = dict(self._context.map(self._write, slices))
                 del slices
                 journal.note(self._folder, counts)
                 self._beyond |= counts
@@ -95,12 +95,15 @@ class Writer:
             slab = smoothing.smooth(slab, settings.median, settings.smooth, self._context.map)
         return slab[first - a : stop - a]
 
-    def _write_slice(self, numbered: tuple[int, NDArray[np.float32]]) -> tuple[int, int]:
+    def _write(self, numbered: tuple[int, NDArray[np.float32]]) -> tuple[int, int]:
         """Write one slice, and return its number and how many of its voxels lie beyond the window."""
         index, image = numbered
-        window = self._settings.grey_window
-        data: NDArray[Any] = image
-        if window is not None:
-            data = to_grey(image, window, GREY_MAX[self._settings.format])
-        stacks.write_slices(self._folder, self._prefix, [data], format=self._settings.format, start=index)
-        return index, 0 if window is None else int(np.count_nonzero(image > window[1]))
+        return index, write_slice(self._folder, self._name, index, image, self._settings)
+
+
+def write_slice(folder: Path, name: str, index: int, image: NDArray[np.float32], settings: Settings) -> int:
+    """Write one slice of attenuation, and return how many of its voxels lie beyond the window."""
+    window = settings.grey_window
+    data: NDArray[Any] = image if window is None else to_grey(image, window, GREY_MAX[settings.format])
+    stacks.write_slices(folder, f"{name}_rec", [data], format=settings.format, start=index)
+    return 0 if window is None else int(np.count_nonzero(image > window[1]))

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from bonemet._version import __version__
-from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.context import Context
 from bonemet.core.grid import Grid
 from bonemet.core.step import Step
@@ -18,7 +17,9 @@ from bonemet.simulation import grey
 from bonemet.simulation import presets as sizes
 from bonemet.simulation import scene as scenes
 from bonemet.simulation.scanner import scanner_of
-from bonemet.stages.reconstructed import DEFAULT_WINDOW, Recipe, write_log, write_slice
+from bonemet.stages import reconstruct_log
+from bonemet.stages.reconstruct_settings import Settings
+from bonemet.stages.reconstruct_slices import write_slice
 from bonemet.stages.simulated_scan import Scanning, scan_log
 
 
@@ -52,14 +53,11 @@ def write_volume_scan(folder: Path, job: Scanning, context: Context) -> dict[str
         mapper=context.map,
     )
     scene.prepare()
-    recipe = Recipe()
+    settings = Settings()
 
     def one(slab: tuple[int, int]) -> int:
         values, _ = scene.slab(*slab)
-        beyond = (
-            write_slice(folder, name, slab[0] + k, plane, "png", recipe.window)
-            for k, plane in enumerate(values)
-        )
+        beyond = (write_slice(folder, name, slab[0] + k, plane, settings) for k, plane in enumerate(values))
         return sum(beyond)
 
     beyond = 0
@@ -69,7 +67,7 @@ def write_volume_scan(folder: Path, job: Scanning, context: Context) -> dict[str
             tick(1)
     log = skyscan.SkyScanLog(folder / f"{name}.log", skyscan.parse(skyscan.format_log(scan_log(job, name))))
     own = Grid.isotropic(grid.shape, grid.spacing_mm[0])
-    write_log(folder, name, log, job.geometry, own, 0, recipe)
+    reconstruct_log.write(folder, name, log, job.geometry, own, own, settings)
     found = {
         "saturated_share": beyond / float(np.prod(grid.shape)),
         "muscle": float(scene.around.tones.soft[1]),
@@ -82,7 +80,7 @@ def write_volume_scan(folder: Path, job: Scanning, context: Context) -> dict[str
             bonemet=__version__,
             name=name,
             grid=sidecar.grid_model(own),
-            quantity=sidecar.quantity_model(Quantity(Kind.GREY, DEFAULT_WINDOW, 255)),
+            quantity=sidecar.quantity_model(settings.quantity),
             view=sidecar.view_model(field_of_view(job.geometry, own)),
             steps=[sidecar.step_model(step)],
             results=found,
