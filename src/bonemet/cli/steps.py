@@ -49,6 +49,12 @@ def reconstruct(
     filter_name: Annotated[
         str, typer.Option("--filter", help="ramp, shepp-logan, cosine, hamming or hann.")
     ] = "hamming",
+    accuracy: Annotated[
+        str, typer.Option(help="standard, or fine: more exact, slower.", show_default=False)
+    ] = "standard",
+    extend: Annotated[
+        bool, typer.Option("--extend", help="The object is larger than the field of view.")
+    ] = False,
     ring_level: Annotated[int, typer.Option(help="Ring removal, 0 (off) to 20.")] = 0,
     hardening: Annotated[
         str | None,
@@ -95,6 +101,8 @@ def reconstruct(
             slices=slices,
             memory_gb=memory_gb,
             filter=filter_name,
+            accuracy=accuracy,  # type: ignore[arg-type]
+            extend=extend,
             ring_level=ring_level,
             hardening=hardening,
             median=median,

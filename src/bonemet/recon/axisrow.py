@@ -17,7 +17,7 @@ from scipy import ndimage
 from bonemet.core.context import Mapper, Tick
 from bonemet.core.scan import ConeGeometry
 from bonemet.recon import fdk
-from bonemet.recon.views import binned_geometry
+from bonemet.recon.binning import binned, binned_geometry
 
 COLUMNS = 128  # of the small copy, at most
 NEAR = 0.05  # share of the rows: readings nearer to each other make volumes that cannot be told apart
@@ -69,7 +69,7 @@ def sharpness_ratio(
     views = len(geometry.angles_deg)
 
     def one(view: int) -> NDArray[np.float32]:
-        return _binned(read_rows(view, 0, geometry.rows), n, (small.rows, small.columns))
+        return binned(read_rows(view, 0, geometry.rows), n)
 
     rays = np.empty((views, small.rows, small.columns), np.float32)
     for view, image in enumerate(mapper(one, range(views))):
@@ -81,12 +81,6 @@ def sharpness_ratio(
         return _sharpness(fdk.reconstruct(lambda view, a, b: rays[view, a:b], placed, mapper=mapper))
 
     return sharpness(other_row) / max(sharpness(geometry.optical_axis_row), 1e-30)
-
-
-def _binned(image: NDArray[np.float32], n: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    rows, columns = shape
-    part = image[: rows * n, : columns * n]
-    return np.asarray(part.reshape(rows, -1, columns, n).mean(axis=(1, 3), dtype=np.float32))
 
 
 def _sharpness(volume: NDArray[np.float32]) -> float:

@@ -27,7 +27,7 @@ def binned_geometry(geometry: ConeGeometry, n: int) -> ConeGeometry:
     if n == 1:
         return geometry
     axis = (geometry.columns - 1) / 2 + geometry.axis_offset_px
-    columns = geometry.columns // n
+    columns = max(1, geometry.columns // n)
     return replace(
         geometry,
         rows=max(1, geometry.rows // n),
@@ -49,21 +49,23 @@ def binned_grid(grid: Grid, geometry: ConeGeometry, n: int) -> Grid:
 
 
 def binned(rays: NDArray[np.float32], n: int) -> NDArray[np.float32]:
-    """Return the mean of each block of n x n pixels of an image (rows, columns)."""
+    """Return the mean of each block of n x n pixels of an image (rows, columns), one of what is fewer."""
     if n == 1:
         return rays
-    out = np.empty((rays.shape[0] // n, rays.shape[1] // n), np.float32)
+    rows, columns = (max(1, size // n) for size in rays.shape)
+    out = np.empty((rows, columns), np.float32)
     _average(np.ascontiguousarray(rays, np.float32), out, n)
     return out
 
 
 @kernel
 def _average(rays: Any, out: Any, n: int) -> None:
-    share = np.float32(1 / n**2)
+    tall, wide = min(n, rays.shape[0]), min(n, rays.shape[1])
+    share = np.float32(1 / (tall * wide))
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
             total = np.float32(0)
-            for a in range(n):
-                for b in range(n):
+            for a in range(tall):
+                for b in range(wide):
                     total += rays[j * n + a, i * n + b]
             out[j, i] = total * share

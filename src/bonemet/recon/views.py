@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.errors import InputError
-from bonemet.core.scan import ConeGeometry
 from bonemet.core.volume import SlicedArray
 from bonemet.kernels.jit import kernel
 
@@ -166,20 +164,6 @@ def _bin(image: Any, out: Any, n: int, full: int) -> None:
                         total += value
                         count += 1
             out[j, i] = int(total / count + 0.5) if count else 0
-
-
-def binned_geometry(geometry: ConeGeometry, n: int) -> ConeGeometry:
-    """Return the geometry of images of n x n pixels made one; what does not fill a pixel is left out."""
-    axis = (geometry.columns - 1) / 2 + geometry.axis_offset_px
-    columns = max(1, geometry.columns // n)
-    return replace(
-        geometry,
-        rows=max(1, geometry.rows // n),
-        columns=columns,
-        pixel_mm=geometry.pixel_mm * n,
-        axis_offset_px=(axis - (n - 1) / 2) / n - (columns - 1) / 2,
-        optical_axis_row=(geometry.optical_axis_row - (n - 1) / 2) / n,
-    )
 
 
 def at_even_angles(

@@ -113,13 +113,14 @@ class Job:
         """Return the slabs, with room for the filters of the volume."""
         settings, slices = self.settings, (what.first, what.stop)
         rings = settings.ring_level > 0
-        plan = plan_slabs(geometry, what.columns, slices, settings.memory_gb, rings)
+        plan = plan_slabs(geometry, what.columns, slices, settings.memory_gb, rings, settings.recipe)
         halo = smoothing.reach(settings.median, settings.smooth)
         if not halo:
             return plan
         thickest = max(b - a for a, b in plan.slabs) + 2 * halo
         extra = 8.0 * thickest * what.grid.shape[1] * what.grid.shape[2] / 1e9
-        return plan_slabs(geometry, what.columns, slices, max(settings.memory_gb - extra, 1e-3), rings)
+        left = max(settings.memory_gb - extra, 1e-3)
+        return plan_slabs(geometry, what.columns, slices, left, rings, settings.recipe)
 
     def _geometry(
         self, rays: Projections, geometry: ConeGeometry, source: Source
@@ -190,7 +191,8 @@ class Job:
         if not self.settings.preview:
             return []
         path = self.out.with_name(f"{self.out.name} axis.png")
-        reconstruct_preview.write(output.staged(path), rays, read, geometry, what.full, self.context)
+        recipe = self.settings.recipe
+        reconstruct_preview.write(output.staged(path), rays, read, geometry, what.full, recipe, self.context)
         return [path]
 
     def _say_saturated(self, beyond: int, what: _Range) -> None:
@@ -294,7 +296,7 @@ def _middle_slab(
     rays.prepare(*fdk.rows_to_read(geometry, what.full, first, stop))
     with context.progress("judge quality", len(fdk.tiles(what.full))) as tick:
         return fdk.reconstruct(
-            read, geometry, what.full, (first, stop), filter=settings.filter, mapper=context.map, tick=tick
+            read, geometry, what.full, (first, stop), recipe=settings.recipe, mapper=context.map, tick=tick
         )
 
 

@@ -73,7 +73,7 @@ def _done(name: str, geometry: ConeGeometry, grid: Grid, first: int, settings: S
         "Angular Step (deg)": f"{abs(geometry.step_deg):.4f}",
         "Smoothing": f"{settings.smooth:g}",
         "Ring Artifact Correction": settings.ring_level,
-        "Object Bigger than FOV": "OFF",
+        "Object Bigger than FOV": "ON" if settings.extend else "OFF",
         "Filter cutoff relative to Nyquist frequency": round(100 * fdk.cutoff(geometry, grid)),
         "Filter type": number,
         "Filter type description": words,

@@ -13,6 +13,7 @@ from bonemet.core.context import Context
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
 from bonemet.recon import fdk
+from bonemet.recon.filtering import Recipe
 from bonemet.recon.projections import Projections
 
 STEPS = (-4, -2, -1, 0, 1, 2, 4)  # pixels from the axis that is used
@@ -26,6 +27,7 @@ def write(
     read: fdk.ReadRows,
     geometry: ConeGeometry,
     full: Grid,
+    recipe: Recipe,
     context: Context,
 ) -> None:
     """Write the strip as PNG: the slice at the plane of the source, its middle at full size.
@@ -42,6 +44,8 @@ def write(
         Of the scan, with the axis that is used.
     full
         The whole grid.
+    recipe
+        How projections are filtered.
     context
         Threads and progress.
     """
@@ -54,7 +58,9 @@ def write(
         for step in STEPS:
             moved = replace(geometry, axis_offset_px=geometry.axis_offset_px + step)
             rays.prepare(*fdk.rows_to_read(moved, grid, z, z + 1))
-            images.append(fdk.reconstruct(read, moved, grid, (z, z + 1), mapper=context.map)[0])
+            images.append(
+                fdk.reconstruct(read, moved, grid, (z, z + 1), recipe=recipe, mapper=context.map)[0]
+            )
             tick(1)
     top = float(np.percentile(images[len(STEPS) // 2], 99.8))
     titles = [f"{geometry.axis_offset_px + step:+.2f} px" for step in STEPS]

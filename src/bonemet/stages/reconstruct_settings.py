@@ -11,6 +11,7 @@ import numpy as np
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import SettingsError
 from bonemet.recon import beam_hardening, rings, smoothing, weights
+from bonemet.recon.filtering import FINER, Accuracy, Recipe
 
 Format = Literal["png", "tiff", "bmp", "float"]
 Thermal = Literal["auto", "off", "plus", "minus"]
@@ -33,6 +34,8 @@ class Settings:
     slices: tuple[int, int] | None = None
     region: tuple[int, int, int, int] | None = None
     filter: str = "hamming"
+    accuracy: Accuracy = "standard"
+    extend: bool = False
     ring_level: int = 0
     hardening: float | str = 0.0
     median: int = 0
@@ -54,6 +57,11 @@ class Settings:
     def grey_window(self) -> tuple[float, float] | None:
         """The window of the grey values, None for floats."""
         return None if self.format == "float" else self.window or DEFAULT_WINDOW
+
+    @property
+    def recipe(self) -> Recipe:
+        """How projections are filtered."""
+        return Recipe(self.filter, self.accuracy, self.extend)
 
     @property
     def quantity(self) -> Quantity:
@@ -99,6 +107,7 @@ def _check_choices(settings: Settings) -> None:
     for what, value, choices in (
         ("format", settings.format, ("png", "tiff", "bmp", "float")),
         ("filter", settings.filter, weights.FILTERS),
+        ("accuracy", settings.accuracy, tuple(FINER)),
         ("thermal", settings.thermal, ("auto", "off", "plus", "minus")),
     ):
         if value not in choices:

@@ -89,7 +89,7 @@ class Writer:
         a, b = max(0, first - halo), min(grid.shape[0], stop + halo)
         rays.prepare(*fdk.rows_to_read(geometry, grid, a, b))
         slab = fdk.reconstruct(
-            read, geometry, grid, (a, b), filter=settings.filter, mapper=self._context.map, tick=tick
+            read, geometry, grid, (a, b), recipe=settings.recipe, mapper=self._context.map, tick=tick
         )
         if halo:
             slab = smoothing.smooth(slab, settings.median, settings.smooth, self._context.map)

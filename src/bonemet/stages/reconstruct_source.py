@@ -13,8 +13,9 @@ from bonemet.core.context import Context
 from bonemet.core.scan import ConeGeometry, Scan
 from bonemet.io import scans
 from bonemet.recon import center, correct
+from bonemet.recon.binning import binned_geometry
 from bonemet.recon.projections import Projections
-from bonemet.recon.views import BinnedViews, CheckedViews, ShiftedViews, at_even_angles, binned_geometry
+from bonemet.recon.views import BinnedViews, CheckedViews, ShiftedViews, at_even_angles
 from bonemet.stages.reconstruct_settings import Settings
 
 SAMPLES = 12  # views that are looked at for air, spread over the scan
