@@ -103,7 +103,7 @@ def test_variance_follows_photons_and_voxels():
 def twice():
     """One animal at preset tiny: reconstructed from X-rays with noise, and made without."""
     tiny = presets.preset("tiny")
-    geometry = replace(tiny.geometry(), rows=48, optical_axis_row=21.0)  # knees and shafts
+    geometry = replace(tiny.geometry(), rows=48, optical_axis_row=57.0)  # knees
     mouse = animal(5, tumour_side="left")
     pose = scan_pose(mouse, 0, 5)
     beam = spectrum.tube_spectrum()
