@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from bonemet.core.grid import Grid
 from bonemet.recon import fdk
-from bonemet.simulation import detector, fine, presets, scene, spectrum, xray
+from bonemet.simulation import detector, fields, fine, presets, scene, spectrum, xray
 from bonemet.simulation.scanner import frequencies, scanner_of, taps
 
 SMALL = presets.preset("small")
@@ -108,9 +108,9 @@ def balls():
         part = box(grid, centre, (13, 13, 13))
         low = np.rint(grid.mm_to_index(part.origin_mm)).astype(int)
         density[tuple(slice(a, a + 26) for a in low)] += voxelled(part, centre)
-    nothing = xray.empty_field(Grid.isotropic((2, 2, 2), 0.2))
+    nothing = fields.field_of(np.zeros((2, 2, 2), np.float32), Grid.isotropic((2, 2, 2), 0.2))
     # so little that the logarithm is straight
-    body = xray.Body(xray.field_of(0.15 * density, grid), nothing, nothing)
+    body = xray.Body(fields.field_of(0.15 * density, grid), nothing, nothing)
     boxes = reconstructed(body)
     return [(c, g, v, made_directly(g, c)) for c, (g, v) in zip(CENTRES, boxes, strict=True)]
 

@@ -185,7 +185,7 @@ class GreyScene:
 
     def prepare(self) -> None:
         """Compute what all slabs share, before threads ask for it."""
-        _ = self._taps, self._noise.along, self._noise.plane(0), self._edges, self._bed
+        _ = self._taps, self._noise.along, self._noise.planes, self._edges, self._bed
         if self._rings is not None:
             self._rings.profile(0)
 
