@@ -35,7 +35,9 @@ CENTRES = np.column_stack([PLACES, LEVEL + np.array([0.01, 0.03, -0.02, 0.0, 0.0
 
 def axes(grid):
     """Places (x, y, z) of the voxels' centres along each axis."""
-    return [o + grid.spacing_mm[0] * np.arange(n) for o, n in zip(grid.origin_mm, grid.shape[::-1], strict=True)]
+    return [
+        o + grid.spacing_mm[0] * np.arange(n) for o, n in zip(grid.origin_mm, grid.shape[::-1], strict=True)
+    ]
 
 
 def box(grid, centre, half):
@@ -70,9 +72,7 @@ def made_directly(grid, centre):
     step = H / stride
     edge = fine.edge_transfer(frequencies(step), step)
     seen = scanner_of(SMALL, CAMERA)
-    across, along = (
-        taps(seen, H, step, edge, across=a).astype(np.float32) for a in (True, False)
-    )
+    across, along = (taps(seen, H, step, edge, across=a).astype(np.float32) for a in (True, False))
     half = np.array([along.size // 2, across.size // 2, across.size // 2])
     shape = (np.array(grid.shape) - 1) * stride + 1 + 2 * half
     corner = np.array(grid.origin_mm) - half[::-1] * step
@@ -123,7 +123,9 @@ def in_the_plane(grid, values, centre, angle_deg):
     """Contrast left of waves that run at an angle in the plane, before it is scaled."""
     x, y, _ = (a - c for a, c in zip(axes(grid), centre, strict=True))
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
-    return np.abs(np.einsum("yx,fy,fx->f", values.sum(axis=0), waves(s * y, FREQUENCIES), waves(c * x, FREQUENCIES)))
+    return np.abs(
+        np.einsum("yx,fy,fx->f", values.sum(axis=0), waves(s * y, FREQUENCIES), waves(c * x, FREQUENCIES))
+    )
 
 
 def along_z(grid, values, centre):

@@ -228,9 +228,7 @@ def _paint(
                     corner[0] = k0 + _PATCH * (n // 4)
                     corner[1] = j0 + _PATCH * (n // 2 % 2)
                     corner[2] = i0 + _PATCH * (n % 2)
-                    _paint_patch(
-                        table, inverse, label, labels, mineral, frame, corner, every, (nodes, at, p)
-                    )
+                    _paint_patch(table, inverse, label, labels, mineral, frame, corner, every, (nodes, at, p))
 
 
 def box_of(parts: Sequence[Part], grid: Grid, margin: int) -> tuple[Array, Array] | None:
