@@ -138,9 +138,9 @@ def picture(made: Both, path: Path) -> None:
     middle = made.bone.shape[0] // 2
     ys, xs = (
         slice(s.start - 30, s.stop + 30)
-        for s in ndimage.find_objects((made.labels > 0) & (made.labels != 6))[0][1:]
+        for s in ndimage.find_objects(((made.labels > 0) & (made.labels != 6)).astype(np.int8))[0][1:]
     )
-    near = ndimage.find_objects(made.labels[middle] == LABEL)[0]
+    near = ndimage.find_objects((made.labels[middle] == LABEL).astype(np.int8))[0]
     ny, nx = (slice(s.start - 12, s.stop + 12) for s in near)
     figure, axes = pyplot.subplots(2, 2, figsize=(9, 6), width_ratios=(2, 1), layout="constrained")
     for row, (title, values) in enumerate(

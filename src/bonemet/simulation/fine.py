@@ -1,8 +1,8 @@
 """Bones as finely sampled mineral, and its reduction to voxels by weighted sums.
 
 Bones are sampled at the voxels' centres and, where voxels are larger than 25 um, halfway between, so that
-an edge keeps its place to a small part of a voxel wherever it falls. Cubes of samples that no surface can cross
-are filled with what is in their middle. Where samples lie closer than 12 um, every second one asks the shapes
+an edge keeps its place to a small part of a voxel wherever it falls. Cubes of samples that no surface can
+cross are filled with what is in their middle. Where samples lie closer than 12 um, every second one asks the shapes
 for their distance, and the others interpolate it.
 
 The value of a sample is the share of tissue about it: a smooth step over the distance to the
@@ -73,7 +73,7 @@ def _near(table: Array, inverse: Array, at: Array, half: float, reach: float, p:
 
 @fast_kernel
 def _uniform(table: Array, inverse: Array, at: Array, radius: float, tail: float) -> tuple[bool, float]:
-    """Tell whether a sphere about ``at`` lies deep within a bone and is crossed by no surface, and its mineral."""
+    """Tell whether a sphere deep within a bone is crossed by no surface, and its mineral."""
     x = inverse[0, 0] * at[0] + inverse[0, 1] * at[1] + inverse[0, 2] * at[2] + inverse[0, 3]
     y = inverse[1, 0] * at[0] + inverse[1, 1] * at[1] + inverse[1, 2] * at[2] + inverse[1, 3]
     z = inverse[2, 0] * at[0] + inverse[2, 1] * at[1] + inverse[2, 2] * at[2] + inverse[2, 3]
@@ -104,11 +104,10 @@ def _paint_patch(
     mineral: Floats,
     frame: Array,
     corner: NDArray[np.int64],
-    every: int,
     room: tuple[Array, Array, Array],
 ) -> None:
     """Paint one patch of samples, if bone is near; ``room``: for nodes, a place and a point."""
-    step, (nodes, at, p) = frame[3], room
+    step, every, (nodes, at, p) = frame[3], int(frame[4]), room
     for a in range(3):
         at[a] = frame[a] + (corner[2 - a] + 0.5 * (_PATCH - 1)) * step
     if not _near(table, inverse, at, 0.5 * _PATCH * step, 2.0 * step * every + new_bone_mm(table), p):
@@ -205,11 +204,10 @@ def _paint(
     mineral: Floats,
     frame: Array,
     span: NDArray[np.int64],
-    every: int,
 ) -> None:
     """Paint one bone into a slab of samples; ``span``: first and last ones (z, y, x; half-open)."""
     step = frame[3]
-    reach = 2.0 * step * every + new_bone_mm(table)
+    reach = 2.0 * step * frame[4] + new_bone_mm(table)
     nodes = np.empty((_PATCH + 1, _PATCH + 1, _PATCH + 1, 3))
     first, corner, at, p = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3), np.empty(3)
     for k0 in range(span[0] // BLOCK * BLOCK, span[3], BLOCK):
@@ -228,7 +226,7 @@ def _paint(
                     corner[0] = k0 + _PATCH * (n // 4)
                     corner[1] = j0 + _PATCH * (n // 2 % 2)
                     corner[2] = i0 + _PATCH * (n % 2)
-                    _paint_patch(table, inverse, label, labels, mineral, frame, corner, every, (nodes, at, p))
+                    _paint_patch(table, inverse, label, labels, mineral, frame, corner, (nodes, at, p))
 
 
 def box_of(parts: Sequence[Part], grid: Grid, margin: int) -> tuple[Array, Array] | None:
@@ -254,14 +252,14 @@ def paint_fine(parts: Sequence[Part], grid: Grid) -> tuple[Codes, Floats]:
     """Return labels and mineral (mg HA/cm3) of bones at samples (z, y, x); the first at a place wins."""
     labels, mineral = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.float32)
     step = grid.spacing_mm[0]
-    frame = np.array([*grid.origin_mm, step])
     every = 2 if step < 0.012 else 1
+    frame = np.array([*grid.origin_mm, step, every])
     for part in parts:
         low, high = _span(part, grid, 2)
         if np.all(low < high):
             inverse = np.ascontiguousarray(np.linalg.inv(part.matrix)[:3])
             span = np.concatenate([low, high])
-            _paint(part.shape.pack(), inverse, part.label, labels, mineral, frame, span, every)
+            _paint(part.shape.pack(), inverse, part.label, labels, mineral, frame, span)
     return labels, mineral
 
 

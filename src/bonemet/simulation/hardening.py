@@ -1,10 +1,10 @@
-"""What hardening of the beam does to a reconstruction, as far as it varies over half a millimetre and more.
+"""What hardening of the beam does to a reconstruction, down to a few tenths of a millimetre.
 
-Volumes without X-rays give each material one value, as if a line integral were a sum over the line. It is less the
-more the beam has hardened, so between the true line integrals and these sums something is left; its
+Volumes without X-rays give each material one value, as if a line integral were a sum over the line. It is less
+the more the beam has hardened, so between the true line integrals and these sums something is left; its
 reconstruction is what a scan has more or less than one value per material: cupping, dark bands between
-bones, and marrow that is lifted because the first wall of a bone attenuates more than the last
-(Brooks and Di Chiro 1976, doi:10.1088/0031-9155/21/3/004).
+bones, walls that are fainter because rays along them are harder, and marrow that is lifted because the first wall
+of a bone attenuates more than the last (Brooks and Di Chiro 1976, doi:10.1088/0031-9155/21/3/004).
 
 Lines are taken as parallel and within slices, and filtered backprojection as the formula has it.
 """
@@ -23,8 +23,10 @@ from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation.materials import HYDROXYAPATITE
 from bonemet.simulation.spectrum import AttenuationTable
 
-ACROSS_MM = 0.25
+ACROSS_MM = 0.125
 ALONG_MM = 0.5
+_SOFTER = 2
+"""Voxels of soft tissue for one of bone, along x and y."""
 _ANGLES = 90
 
 Floats = NDArray[np.float32]
@@ -40,7 +42,7 @@ class Amounts:
     grid
         Where.
     muscle
-        (z, y, x) parts of muscle; the room of the mineral is taken off.
+        (z, y, x) parts of muscle, bone counted as muscle.
     apatite, mineral
         (z, y, x) in g/cm3: the part of soft tissue that attenuates as hydroxyapatite, and that of bone.
     """
@@ -52,17 +54,21 @@ class Amounts:
 
 
 @fast_kernel
-def _through(volume: Floats, angle: float, sums: Floats) -> None:
-    """Sum (y, x, z) along lines at an angle into (lines, z): bilinear samples one voxel apart."""
+def _through(volume: Floats, full: NDArray[np.bool_], angle: float, pitch: float, sums: Floats) -> None:
+    """Sum (y, x, z) along lines at an angle into (lines, z): bilinear samples one voxel apart.
+
+    ``full``: whether a voxel (y, x) or the next ones hold anything; ``pitch``: voxels from line to line.
+    """
     n, columns, depth = volume.shape
     c, s = math.cos(angle), math.sin(angle)
     mid_x, mid_y, mid = 0.5 * (columns - 1), 0.5 * (n - 1), 0.5 * (sums.shape[0] - 1)
+    reach = math.ceil(mid * pitch)
     for u in range(sums.shape[0]):
-        for t in range(sums.shape[0]):
-            x = mid_x + (u - mid) * c - (t - mid) * s
-            y = mid_y + (u - mid) * s + (t - mid) * c
+        for t in range(-reach, reach + 1):
+            x = mid_x + (u - mid) * pitch * c - t * s
+            y = mid_y + (u - mid) * pitch * s + t * c
             i, j = math.floor(x), math.floor(y)
-            if i < 0 or j < 0 or i >= columns - 1 or j >= n - 1:
+            if i < 0 or j < 0 or i >= columns - 1 or j >= n - 1 or not full[j, i]:
                 continue
             a, b = np.float32(x - i), np.float32(y - j)
             w00, w01 = (1 - b) * (1 - a), (1 - b) * a
@@ -90,14 +96,38 @@ def _lay_back(lines: Floats, angle: float, out: Floats) -> None:
                 out[j, i, k] += (1 - part) * lines[m, k] + part * lines[m + 1, k]
 
 
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """A field laid out for :func:`_through`: (y, x, z), voxels from line to line, and where it is full."""
+
+    volume: Floats
+    full: NDArray[np.bool_]
+    pitch: float
+
+    @classmethod
+    def of(cls, values: Floats, fewer: int) -> _Lines:
+        """Take a field (z, y, x), ``fewer`` voxels along x and y joined into one."""
+        depth, rows, columns = values.shape
+        blocks = values.reshape(depth, rows // fewer, fewer, columns // fewer, fewer)
+        volume = np.ascontiguousarray(blocks.mean(axis=(2, 4), dtype=np.float32).transpose(1, 2, 0))
+        full = np.pad(volume.any(axis=2), ((0, 1), (0, 1)))
+        full = full[:-1, :-1] | full[1:, :-1] | full[:-1, 1:] | full[1:, 1:]
+        return cls(volume, full, 1 / fewer)
+
+    def sums(self, angle: float, count: int) -> Floats:
+        """Return the integrals (lines, z) at an angle, in mm."""
+        out = np.zeros((count, self.volume.shape[2]), np.float32)
+        _through(self.volume, self.full, angle, self.pitch, out)
+        return out * np.float32(ACROSS_MM / self.pitch)
+
+
 def _filter(count: int) -> Array:
-    """Return the transfer function of ramp and Hamming window for ``count`` padded lines."""
+    """Return the transfer function of the ramp for ``count`` padded lines."""
     n = np.arange(count)
     n = np.minimum(n, count - n)
     kernel = np.where(n % 2 == 1, -1 / (np.pi * np.maximum(n, 1)) ** 2, 0.0)
     kernel[0] = 0.25
-    window = 0.54 + 0.46 * np.cos(np.pi * np.arange(count // 2 + 1) / (count / 2))
-    return np.asarray(fft.rfft(kernel).real * window / ACROSS_MM)
+    return np.asarray(fft.rfft(kernel).real / ACROSS_MM)
 
 
 def looked_up(table: AttenuationTable, apatite: NDArray[np.floating], muscle: NDArray[np.floating]) -> Array:
@@ -133,23 +163,19 @@ def left_over(
     before
         Apatite (g/cm2) and muscle (cm) that every line crosses besides.
     """
-    upright = [
-        np.ascontiguousarray(v.transpose(1, 2, 0)) for v in (amounts.muscle, amounts.apatite, amounts.mineral)
-    ]
-    rows, columns, depth = upright[0].shape
+    depth, rows, columns = amounts.grid.shape
     count = math.ceil(math.hypot(rows, columns)) + 2
+    soft_fields = (amounts.muscle, amounts.apatite)
+    fields = [*(_Lines.of(v, _SOFTER) for v in soft_fields), _Lines.of(amounts.mineral, 1)]
     padded = int(fft.next_fast_len(2 * count, real=True))
     transfer = _filter(padded)[:, None]
     free = float(looked_up(table, np.array(before[0]), np.array(before[1])))
     out = np.zeros((rows, columns, depth), np.float32)
     for angle in np.arange(_ANGLES) * (math.pi / _ANGLES):
-        sums = np.zeros((3, count, depth), np.float32)
-        for volume, line in zip(upright, sums, strict=True):
-            if volume.any():
-                _through(volume, float(angle), line)
-        muscle, apatite, bone = sums * np.float32(ACROSS_MM / 10)
-        true = looked_up(table, apatite + bone + before[0], muscle + before[1]) - free
-        added = soft[0] * (muscle + bone / HYDROXYAPATITE.density) + soft[1] * apatite + mineral * bone
+        muscle, apatite, bone = (field.sums(float(angle), count) * np.float32(0.1) for field in fields)
+        room = bone / HYDROXYAPATITE.density
+        true = looked_up(table, apatite + bone + before[0], muscle - room + before[1]) - free
+        added = soft[0] * muscle + soft[1] * apatite + mineral * bone
         filtered = fft.irfft(fft.rfft(true - added, padded, axis=0) * transfer, padded, axis=0)[:count]
         _lay_back(filtered.astype(np.float32), float(angle), out)
     out *= np.float32(math.pi / _ANGLES)

@@ -116,7 +116,7 @@ def _lay_back(sums: NDArray[np.float32], angle: float, out: NDArray[np.float32])
 
 
 def amounts_of(seen: Rendered) -> Amounts:
-    """Return the amounts of a body rendered in cubes of :data:`ACROSS_MM`, an even number of slices."""
+    """Return the amounts of a body rendered in cubes of :data:`ACROSS_MM`, whole coarser slices of them."""
     n = round(ALONG_MM / ACROSS_MM)
 
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -124,10 +124,9 @@ def amounts_of(seen: Rendered) -> Amounts:
 
     table = soft_materials(tube_spectrum()).astype(np.float32)
     mineral = mean(seen.bone) * np.float32(1e-3)
-    muscle = mean(table[:, 0][seen.soft]) - mineral / np.float32(HYDROXYAPATITE.density)
     x, y, z = seen.grid.origin_mm
     grid = Grid(mineral.shape, (ALONG_MM, ACROSS_MM, ACROSS_MM), (x, y, z + (ALONG_MM - ACROSS_MM) / 2))
-    return Amounts(grid, muscle, mean(table[:, 1][seen.soft]), mineral)
+    return Amounts(grid, mean(table[:, 0][seen.soft]), mean(table[:, 1][seen.soft]), mineral)
 
 
 def _body(animal: Animal, week: int, pose: ScanPose, z_mm: tuple[float, float], mapper: Mapper) -> Amounts:
@@ -147,7 +146,8 @@ def _coarse(amounts: Amounts) -> tuple[Grid, list[NDArray[np.float32]]]:
     middle = amounts.grid.index_to_mm([(n - 1) / 2, (m - 1) / 2, (m - 1) / 2])
     grid = Grid.isotropic((depth, rows, columns), COARSE_MM, (middle[0], middle[1], middle[2]))
     blocks = (depth, n, rows, m, columns, m)
-    fields = (amounts.muscle, amounts.apatite, amounts.mineral)
+    flesh = amounts.muscle - amounts.mineral / np.float32(HYDROXYAPATITE.density)
+    fields = (flesh, amounts.apatite, amounts.mineral)
     return grid, [v.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32) for v in fields]
 
 
@@ -242,10 +242,11 @@ def around_bone(part: Part, grid: Grid, scanner: Scanner) -> Surroundings:
     deviation = np.sqrt(pixel_variance(scanner, np.full((1, 2, 2), integral))).astype(np.float32)
     corners = np.array(np.meshgrid(*zip(part.low, part.high, strict=True))).reshape(3, -1).T
     placed = corners @ part.matrix[:3, :3].T + part.matrix[:3, 3]
-    low, high = placed.min(axis=0) - 2 * _EACH_MM, placed.max(axis=0) + 2 * _EACH_MM
+    low, high = placed.min(axis=0) - 0.5, placed.max(axis=0) + 0.5
     low[2] = max(low[2], grid.origin_mm[2] - ALONG_MM)
     high[2] = min(high[2], grid.index_to_mm(np.array(grid.shape) - 1)[2] + ALONG_MM)
-    shape = np.maximum(np.ceil((high - low) / _EACH_MM / 2).astype(int), 1) * 2
+    n = round(ALONG_MM / _EACH_MM)
+    shape = np.maximum(np.ceil((high - low) / (n * _EACH_MM)).astype(int), 1) * n
     rough = Grid.isotropic(shape[::-1], _EACH_MM, (float(low[0]), float(low[1]), float(low[2])))
     labels, bone = np.zeros(rough.shape, np.uint8), np.zeros(rough.shape, np.float32)
     paint_parts([part], rough, labels, bone, 1)
