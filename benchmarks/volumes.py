@@ -1,7 +1,7 @@
 """How well volumes without X-rays match reconstructions of simulated scans, and what they cost.
 
-One animal at preset ``small``, a band of rows about its shanks: projected, recorded and reconstructed, and made
-directly. Ratios are volume over reconstruction.
+One animal at preset ``small``, a band of rows about its shanks: projected, recorded and reconstructed, and
+made directly. Ratios are volume over reconstruction.
 
 python benchmarks/volumes.py [--quick] [--json] [--picture FILE.png]
 """
@@ -132,7 +132,7 @@ def _ratio(name: str, value: float, allowed: float) -> Figure:
 
 
 def picture(made: Both, path: Path) -> None:
-    """Write slices of both side by side: above reconstructed, below made directly; both legs, then one shank."""
+    """Write slices of both side by side, reconstructed above: both legs, then one shank."""
     from matplotlib import pyplot
 
     middle = made.bone.shape[0] // 2

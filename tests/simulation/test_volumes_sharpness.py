@@ -3,9 +3,9 @@
 A ball's density is Gaussian, so the contrast that is left of every wave (the modulation transfer) is the
 quotient of two transforms, in any direction, and no edge has to be found.
 
-A reconstruction is not equally sharp everywhere: a wave is seen by the views that look along it, few of a short
-scan's from both sides, and places nearer to the source are magnified by up to a tenth more. The volumes have the
-mean of it; the tests hold the mean closely and single places and directions loosely.
+A reconstruction is not equally sharp everywhere: a wave is seen by the views that look along it, few of a
+short scan's from both sides, and places nearer to the source are magnified by up to a tenth more. The volumes
+have the mean of it; the tests hold the mean closely and single places and directions loosely.
 """
 
 from dataclasses import replace

@@ -2,8 +2,8 @@
 
 Bones are sampled at the voxels' centres and, where voxels are larger than 25 um, halfway between, so that
 an edge keeps its place to a small part of a voxel wherever it falls. Cubes of samples that no surface can
-cross are filled with what is in their middle. Where samples lie closer than 12 um, every second one asks the shapes
-for their distance, and the others interpolate it.
+cross are filled with what is in their middle. Where samples lie closer than 12 um, every second one asks the
+shapes for their distance, and the others interpolate it.
 
 The value of a sample is the share of tissue about it: a smooth step over the distance to the
 surface, narrow enough that trabeculae keep their mass.

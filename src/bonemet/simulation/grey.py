@@ -3,8 +3,8 @@
 Bones are sampled finely and blurred by the scanner's point spread; soft tissue is added with blurred
 edges; noise has the spectrum of filtered backprojection and is stronger where the beam was weaker
 (:mod:`bonemet.simulation.scanner`, :mod:`bonemet.simulation.paths`). Values are attenuations in 1/mm as a
-reconstruction gives them: each material one value, and what hardening of the beam changes down to a few tenths
-of a millimetre (:mod:`bonemet.simulation.hardening`); no view-sampling streaks, no cone-beam errors.
+reconstruction gives them: each material one value, and what hardening of the beam changes down to a few
+tenths of a millimetre (:mod:`bonemet.simulation.hardening`); no view-sampling streaks, no cone-beam errors.
 
 Everything is made slab by slab (32 slices), so memory is bounded; slabs and threads do not change a byte.
 """
@@ -86,7 +86,8 @@ def _finish(
     """Add noise, rings and what hardening leaves to one slice (y, x).
 
     ``deviation`` and ``hardened`` are coarse slices; ``places``: their indices (y, x) at voxel 0 and their
-    steps; ``ring``: x and y (mm) of voxel 0, the voxel, the pitch of ``rings`` (2, radii), the field's radius.
+    steps; ``ring``: x and y (mm) of voxel 0, the voxel, the pitch of ``rings`` (2, radii), the field's
+    radius.
     """
     spread, lift = np.empty(deviation.shape[1], np.float32), np.empty(hardened.shape[1], np.float32)
     for j in range(out.shape[0]):

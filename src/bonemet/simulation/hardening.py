@@ -1,10 +1,10 @@
 """What hardening of the beam does to a reconstruction, down to a few tenths of a millimetre.
 
-Volumes without X-rays give each material one value, as if a line integral were a sum over the line. It is less
-the more the beam has hardened, so between the true line integrals and these sums something is left; its
+Volumes without X-rays give each material one value, as if a line integral were a sum over the line. It is
+less the more the beam has hardened, so between the true line integrals and these sums something is left; its
 reconstruction is what a scan has more or less than one value per material: cupping, dark bands between
-bones, walls that are fainter because rays along them are harder, and marrow that is lifted because the first wall
-of a bone attenuates more than the last (Brooks and Di Chiro 1976, doi:10.1088/0031-9155/21/3/004).
+bones, walls that are fainter because rays along them are harder, and marrow that is lifted because the first
+wall of a bone attenuates more than the last (Brooks and Di Chiro 1976, doi:10.1088/0031-9155/21/3/004).
 
 Lines are taken as parallel and within slices, and filtered backprojection as the formula has it.
 """

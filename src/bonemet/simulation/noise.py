@@ -1,7 +1,7 @@
 """Noise and rings as filtered backprojection makes them, slice by slice.
 
-A scan has 32 planes of white noise, shaped by the root of its spectrum and periodic. Slices take them in turn,
-each shifted by chance and with a sign by chance, and mixed with their neighbours along z. The generators
+A scan has 32 planes of white noise, shaped by the root of its spectrum and periodic. Slices take them in
+turn, each shifted by chance and with a sign by chance, and mixed with their neighbours along z. Generators
 are counter-based (Salmon 2011, doi:10.1145/2063384.2063405), so any slab has the bytes of the whole.
 
 Rings are errors of pixels that stay from view to view: drawn for every pixel of a row, filtered as the row is
