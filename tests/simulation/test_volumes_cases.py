@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bonemet.simulation import points_in_bone
+from bonemet.simulation.disease import fracture
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 VOXEL = 0.08
 
@@ -66,6 +69,36 @@ def test_cases_follow_from_their_seed(cases):
     assert one.what == again.what
     assert one.what != other.what
     assert not np.array_equal(one.truth.matrix, other.truth.matrix)
+
+
+def test_pairs_may_be_eaten_and_broken(cases):
+    """Lesions of a share asked for, tibiae in two pieces, and a bone that does not change."""
+    kind = {"kind": "osteolytic", "growth": 0.0, "remodelling": 0.0, "fractured": False}
+    whole, eaten = (
+        cases.tibia_pair(2, 0.15, weeks=(0, 5), same_pose=True, grey=False, first=500, changed=kind | more)
+        for more in ({}, {"loss": 0.3})
+    )
+    assert np.array_equal(whole.fixed.data, eaten.fixed.data)
+    third = slice(2, 2 + round(eaten.animal.sizes.tibia_mm / 3 / 0.15))
+    left = [(v.data[third] - 0.055).clip(0).sum() for v in (eaten.fixed, eaten.moving)]  # above marrow
+    assert 0.2 < 1 - left[1] / left[0] < 0.4
+    broken = cases.tibia_pair(
+        2,
+        0.15,
+        weeks=(0, 5),
+        same_pose=True,
+        first=500,
+        changed=kind | {"fractured": True, "fibula_broken": "left"},
+    )
+    assert broken.labels[1].any()
+    grid, bone = broken.moving.grid, f"{broken.side} tibia"
+    index = np.indices(grid.shape).reshape(3, -1).T
+    back = np.linalg.inv(broken.matrices[1])
+    points = grid.index_to_mm(index) @ back[:3, :3].T + back[:3, 3]
+    inside = points_in_bone(broken.animal, 5, bone, points)[:, 0] <= 0
+    assert np.array_equal(broken.labels[1] != 0, inside.reshape(grid.shape))
+    assert np.abs(broken.moving.data.astype(float)).sum() > 0
+    assert fracture(broken.animal, broken.side, 5) is not None
 
 
 def test_limbs_know_where_their_bones_are(cases):
