@@ -7,8 +7,8 @@ drawn follows from it. Two kinds::
     pair = cases.tibia_pair(k, voxel_mm=0.02)         # one tibia twice, weeks apart, in two poses
     pair.truth.apply(points_of_fixed)                 # points of moving (core.Transform), mm
 
-Both take ``changed``, what differs from the animal as drawn (:class:`bonemet.simulation.Animal`), and ``loss``,
-the share of the bone of the proximal third of the diseased tibia that is eaten::
+Both take ``changed``, what differs from the animal as drawn (:class:`bonemet.simulation.Animal`), and
+``loss``, the share of the bone of the proximal third of the diseased tibia that is eaten::
 
     cases.tibia_pair(k, changed={"loss": 0.45, "kind": "osteolytic"})
     cases.limbs(k, changed={"growth": 0.0, "remodelling": 0.0, "fibula_broken": "left"})
