@@ -7,6 +7,12 @@ drawn follows from it. Two kinds::
     pair = cases.tibia_pair(k, voxel_mm=0.02)         # one tibia twice, weeks apart, in two poses
     pair.truth.apply(points_of_fixed)                 # points of moving (core.Transform), mm
 
+Both take ``changed``, what differs from the animal as drawn (:class:`bonemet.simulation.Animal`), and
+``loss``, the share of the bone of the proximal third of the diseased tibia that is eaten::
+
+    cases.tibia_pair(k, changed={"loss": 0.45, "kind": "osteolytic"})
+    cases.limbs(k, changed={"growth": 0.0, "remodelling": 0.0, "fibula_broken": "left"})
+
 Grey values are 8-bit in the fixed window of ``reconstruct``, 0 to 0.30 1/mm, or attenuation
 with ``grey=False``.
 
@@ -16,7 +22,8 @@ python benchmarks/cases.py [--quick] [--json] prints what the volumes cost.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +36,7 @@ from bonemet.core.grid import Grid
 from bonemet.core.transform import Transform
 from bonemet.core.volume import Volume
 from bonemet.simulation import Animal, ScanPose, animal, scan_pose
+from bonemet.simulation.cohort import with_loss
 from bonemet.simulation.grey import bone_grid, grey_bone, grey_volume
 from bonemet.simulation.presets import volume_size
 from bonemet.simulation.scanner import scanner
@@ -52,6 +60,14 @@ def mouse(seed: int, *, tumour: bool = True) -> Animal:
     strain = ("BALB/c", "C57BL/6")[int(rng.integers(2))]
     side, age = SIDES[int(rng.integers(2))], 8.0 + float(rng.integers(5))
     return animal(seed, strain=strain, age_weeks=age, tumour_side=side if tumour else None)
+
+
+def changed_mouse(who: Animal, week: int, changed: Mapping[str, Any] | None) -> Animal:
+    """Return an animal with other attributes; ``loss``: share of its proximal tibia eaten by a week."""
+    others = dict(changed or {})
+    share = others.pop("loss", None)
+    who = replace(who, **others)
+    return who if share is None else with_loss(who, week, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +136,7 @@ def limbs(
     grey: bool = True,
     first: int = FIRST,
     mapper: Mapper = map,
+    changed: Mapping[str, Any] | None = None,
 ) -> Limbs:
     """Return case ``k`` as both hind limbs.
 
@@ -139,10 +156,12 @@ def limbs(
         Seed of case 0.
     mapper
         An ordered map, for threads.
+    changed
+        What differs from the animal as drawn.
     """
     seed = first + k
-    who = mouse(seed)
     when = int(generator(seed, 1).choice(WEEKS)) if week is None else week
+    who = changed_mouse(mouse(seed), when, changed)
     pose = scan_pose(who, when, seed)
     size = volume_size(voxel_mm)
     grid = reconstruction_grid(size.geometry())
@@ -164,6 +183,7 @@ def tibia_pair(
     same_pose: bool = False,
     grey: bool = True,
     first: int = FIRST,
+    changed: Mapping[str, Any] | None = None,
 ) -> Pair:
     """Return case ``k`` as one tibia in two weeks, the second in another pose, another gain and noise.
 
@@ -174,7 +194,7 @@ def tibia_pair(
 
     Parameters
     ----------
-    k, voxel_mm, grey, first
+    k, voxel_mm, grey, first, changed
         As in :func:`limbs`.
     weeks
         Of fixed and moving; by default 0 and one of 1 to 5.
@@ -187,6 +207,7 @@ def tibia_pair(
     who, rng = mouse(seed, tumour=tumour), generator(seed, 2)
     side = who.tumour_side or SIDES[int(rng.integers(2))]
     when = weeks or (0, 1 + int(rng.integers(5)))
+    who = changed_mouse(who, max(when), changed)
     what = _drawn(rng, k, same_pose)
     bone, upright = f"{side} tibia", MIRROR if side == "left" else np.eye(4)
     moved = what.pop("motion") @ upright

@@ -1,8 +1,9 @@
 """Bones as finely sampled mineral, and its reduction to voxels by weighted sums.
 
 Bones are sampled at the voxels' centres and, where voxels are larger than 25 um, halfway between, so that
-an edge keeps its place to a small part of a voxel wherever it falls. Where samples lie closer than 12 um,
-every second one asks the shapes for their distance, and the others interpolate it.
+an edge keeps its place to a small part of a voxel wherever it falls. Cubes of samples that no surface can
+cross are filled with what is in their middle. Where samples lie closer than 12 um, every second one asks the
+shapes for their distance, and the others interpolate it.
 
 The value of a sample is the share of tissue about it: a smooth step over the distance to the
 surface, narrow enough that trabeculae keep their mass.
@@ -30,6 +31,8 @@ _PATCH = 4
 _SLACK = 1.3
 _SMOOTH_MM = 0.026
 """Samples closer than this have smooth edges, others straight ones: these keep the mass of thin plates."""
+_TAIL = 1.4
+"""Samples beyond a surface to which its edge reaches."""
 _EDGE = 0.55
 """Standard deviation of a smooth edge in samples."""
 
@@ -66,6 +69,54 @@ def _near(table: Array, inverse: Array, at: Array, half: float, reach: float, p:
         p[a] = inverse[a, 0] * at[0] + inverse[a, 1] * at[1] + inverse[a, 2] * at[2] + inverse[a, 3]
     radius = _SLACK * half * 1.7320508 + reach
     return outline(table, p[0], p[1], p[2]) <= radius
+
+
+@fast_kernel
+def _uniform(table: Array, inverse: Array, at: Array, radius: float, tail: float) -> tuple[bool, float]:
+    """Tell whether a sphere deep within a bone is crossed by no surface, and its mineral."""
+    x = inverse[0, 0] * at[0] + inverse[0, 1] * at[1] + inverse[0, 2] * at[2] + inverse[0, 3]
+    y = inverse[1, 0] * at[0] + inverse[1, 1] * at[1] + inverse[1, 2] * at[2] + inverse[1, 3]
+    z = inverse[2, 0] * at[0] + inverse[2, 1] * at[1] + inverse[2, 2] * at[2] + inverse[2, 3]
+    outer, tissue, mineral = sample(table, x, y, z)
+    clear = _SLACK * radius + tail
+    return outer < -clear and abs(tissue) > clear, mineral if tissue < 0.0 else 0.0
+
+
+@fast_kernel
+def _fill_cube(
+    label: int, density: float, labels: Codes, mineral: Floats, corner: NDArray[np.int64], size: int
+) -> None:
+    """Paint a cube of samples that is the same throughout."""
+    for k in range(corner[0], min(corner[0] + size, labels.shape[0])):
+        for j in range(corner[1], min(corner[1] + size, labels.shape[1])):
+            for i in range(corner[2], min(corner[2] + size, labels.shape[2])):
+                if labels[k, j, i] == 0:
+                    mineral[k, j, i] += np.float32(density)
+                    labels[k, j, i] = label
+
+
+@fast_kernel
+def _paint_patch(
+    table: Array,
+    inverse: Array,
+    label: int,
+    labels: Codes,
+    mineral: Floats,
+    frame: Array,
+    corner: NDArray[np.int64],
+    room: tuple[Array, Array, Array],
+) -> None:
+    """Paint one patch of samples, if bone is near; ``room``: for nodes, a place and a point."""
+    step, every, (nodes, at, p) = frame[3], int(frame[4]), room
+    for a in range(3):
+        at[a] = frame[a] + (corner[2 - a] + 0.5 * (_PATCH - 1)) * step
+    if not _near(table, inverse, at, 0.5 * _PATCH * step, 2.0 * step * every + new_bone_mm(table), p):
+        return
+    same, density = _uniform(table, inverse, at, 0.866 * (_PATCH - 1) * step, _TAIL * step)
+    if same:
+        _fill_cube(label, density, labels, mineral, corner, _PATCH)
+    elif _ask(table, inverse, frame, corner, every, nodes):
+        _fill(nodes, every, label, labels, mineral, corner, step)
 
 
 @fast_kernel
@@ -153,31 +204,29 @@ def _paint(
     mineral: Floats,
     frame: Array,
     span: NDArray[np.int64],
-    every: int,
 ) -> None:
     """Paint one bone into a slab of samples; ``span``: first and last ones (z, y, x; half-open)."""
     step = frame[3]
-    reach = 2.0 * step * every + new_bone_mm(table)
+    reach = 2.0 * step * frame[4] + new_bone_mm(table)
     nodes = np.empty((_PATCH + 1, _PATCH + 1, _PATCH + 1, 3))
-    corner, at, p = np.empty(3, np.int64), np.empty(3), np.empty(3)
+    first, corner, at, p = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3), np.empty(3)
     for k0 in range(span[0] // BLOCK * BLOCK, span[3], BLOCK):
         for j0 in range(span[1] // BLOCK * BLOCK, span[4], BLOCK):
             for i0 in range(span[2] // BLOCK * BLOCK, span[5], BLOCK):
-                half = 0.5 * BLOCK * step
-                at[0], at[1] = frame[0] + i0 * step + half, frame[1] + j0 * step + half
-                at[2] = frame[2] + k0 * step + half
-                if not _near(table, inverse, at, half, reach, p):
+                first[0], first[1], first[2] = k0, j0, i0
+                for a in range(3):
+                    at[a] = frame[a] + (first[2 - a] + 0.5 * (BLOCK - 1)) * step
+                if not _near(table, inverse, at, 0.5 * BLOCK * step, reach, p):
+                    continue
+                same, density = _uniform(table, inverse, at, 0.866 * (BLOCK - 1) * step, _TAIL * step)
+                if same:
+                    _fill_cube(label, density, labels, mineral, first, BLOCK)
                     continue
                 for n in range(8):
                     corner[0] = k0 + _PATCH * (n // 4)
                     corner[1] = j0 + _PATCH * (n // 2 % 2)
                     corner[2] = i0 + _PATCH * (n % 2)
-                    for a in range(3):
-                        at[a] = frame[a] + (corner[2 - a] + 0.5 * _PATCH) * step
-                    if not _near(table, inverse, at, 0.5 * half, reach, p):
-                        continue
-                    if _ask(table, inverse, frame, corner, every, nodes):
-                        _fill(nodes, every, label, labels, mineral, corner, step)
+                    _paint_patch(table, inverse, label, labels, mineral, frame, corner, (nodes, at, p))
 
 
 def box_of(parts: Sequence[Part], grid: Grid, margin: int) -> tuple[Array, Array] | None:
@@ -203,14 +252,14 @@ def paint_fine(parts: Sequence[Part], grid: Grid) -> tuple[Codes, Floats]:
     """Return labels and mineral (mg HA/cm3) of bones at samples (z, y, x); the first at a place wins."""
     labels, mineral = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.float32)
     step = grid.spacing_mm[0]
-    frame = np.array([*grid.origin_mm, step])
     every = 2 if step < 0.012 else 1
+    frame = np.array([*grid.origin_mm, step, every])
     for part in parts:
         low, high = _span(part, grid, 2)
         if np.all(low < high):
             inverse = np.ascontiguousarray(np.linalg.inv(part.matrix)[:3])
             span = np.concatenate([low, high])
-            _paint(part.shape.pack(), inverse, part.label, labels, mineral, frame, span, every)
+            _paint(part.shape.pack(), inverse, part.label, labels, mineral, frame, span)
     return labels, mineral
 
 

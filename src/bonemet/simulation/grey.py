@@ -3,7 +3,8 @@
 Bones are sampled finely and blurred by the scanner's point spread; soft tissue is added with blurred
 edges; noise has the spectrum of filtered backprojection and is stronger where the beam was weaker
 (:mod:`bonemet.simulation.scanner`, :mod:`bonemet.simulation.paths`). Values are attenuations in 1/mm as a
-reconstruction gives them, each material one value: no cupping, no streaks between bones, no cone-beam errors.
+reconstruction gives them: each material one value, and what hardening of the beam changes down to a few
+tenths of a millimetre (:mod:`bonemet.simulation.hardening`); no view-sampling streaks, no cone-beam errors.
 
 Everything is made slab by slab (32 slices), so memory is bounded; slabs and threads do not change a byte.
 """
@@ -25,15 +26,13 @@ from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation import body, fine, soft
 from bonemet.simulation.anatomy import Animal
 from bonemet.simulation.noise import Noise, Rings
-from bonemet.simulation.paths import Surroundings, Tones, surroundings, tones
+from bonemet.simulation.paths import Surroundings, Tones, around_bone, surroundings
 from bonemet.simulation.pose import ScanPose
-from bonemet.simulation.scanner import Scanner, frequencies, pixel_variance, scanner, taps
+from bonemet.simulation.scanner import Scanner, frequencies, scanner, taps
 from bonemet.simulation.skeleton import LABELS, LONG_BONES, Part, long_bone, skeleton
 
 SLAB = 32
 """Slices that are made at a time."""
-_TYPICAL = (0.075, 1.7)
-"""Apatite (g/cm2) and muscle (cm) that the beam crosses on its way to a tibia; for bones on their own."""
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -65,38 +64,62 @@ class GreyVolume:
 
 
 @fast_kernel
-def _finish(
-    out: Floats, noise: Floats, deviation: Floats, place: Matrix, rings: Floats, ring: Matrix
-) -> None:
-    """Add noise and rings to one slice (y, x).
+def _row(coarse: Floats, place: Matrix, j: int, row: Floats) -> None:
+    """Interpolate a coarse slice at row ``j``; ``place``: its index (y, x) at voxel 0, and its step."""
+    v = min(max(place[0] + j * place[2], 0.0), coarse.shape[0] - 1.001)
+    b = int(v)
+    part = np.float32(v - b)
+    for i in range(row.size):
+        row[i] = coarse[b, i] + part * (coarse[b + 1, i] - coarse[b, i])
 
-    ``deviation`` is a coarse slice; ``place``: its index (y, x) at voxel 0 and its step; ``ring``: x and y
-    (mm) of voxel 0, the voxel, the pitch of ``rings`` (2, radii), and the radius of the field.
+
+@fast_kernel
+def _finish(
+    out: Floats,
+    noise: Floats,
+    deviation: Floats,
+    hardened: Floats,
+    places: Matrix,
+    rings: Floats,
+    ring: Matrix,
+) -> None:
+    """Add noise, rings and what hardening leaves to one slice (y, x).
+
+    ``deviation`` and ``hardened`` are coarse slices; ``places``: their indices (y, x) at voxel 0 and their
+    steps; ``ring``: x and y (mm) of voxel 0, the voxel, the pitch of ``rings`` (2, radii), the field's
+    radius.
     """
-    rows, columns = deviation.shape
+    spread, lift = np.empty(deviation.shape[1], np.float32), np.empty(hardened.shape[1], np.float32)
     for j in range(out.shape[0]):
-        v = min(max(place[0] + j * place[2], 0.0), rows - 1.001)
-        b = int(v)
-        v -= b
+        _row(deviation, places[0], j, spread)
+        _row(hardened, places[1], j, lift)
         y = ring[1] + j * ring[2]
+        half = 0 if y >= 0.0 else 1
         for i in range(out.shape[1]):
             x = ring[0] + i * ring[2]
             radius = math.sqrt(x * x + y * y)
             if radius > ring[4]:
                 out[j, i] = 0.0
                 continue
-            u = min(max(place[1] + i * place[2], 0.0), columns - 1.001)
+            u = min(max(places[0, 1] + i * places[0, 2], 0.0), spread.size - 1.001)
             a = int(u)
-            u -= a
-            low = (1 - u) * deviation[b, a] + u * deviation[b, a + 1]
-            high = (1 - u) * deviation[b + 1, a] + u * deviation[b + 1, a + 1]
-            value = out[j, i] + ((1 - v) * low + v * high) * noise[j, i]
+            value = out[j, i] + (spread[a] + (u - a) * (spread[a + 1] - spread[a])) * noise[j, i]
+            u = min(max(places[1, 1] + i * places[1, 2], 0.0), lift.size - 1.001)
+            a = int(u)
+            value += lift[a] + (u - a) * (lift[a + 1] - lift[a])
             r = radius / ring[3]
             n = int(r)
             if n + 1 < rings.shape[1]:
-                half = 0 if y >= 0.0 else 1
                 value += rings[half, n] + (r - n) * (rings[half, n + 1] - rings[half, n])
             out[j, i] = np.float32(value)
+
+
+def _slice_at(stack: Floats, index: float) -> Floats:
+    """Return a slice between two of a stack."""
+    k = min(max(index, 0.0), stack.shape[0] - 1.0)
+    low = int(k)
+    high = min(low + 1, stack.shape[0] - 1)
+    return np.asarray(stack[low] + np.float32(k - low) * (stack[high] - stack[low]), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +208,7 @@ class GreyScene:
 
     def prepare(self) -> None:
         """Compute what all slabs share, before threads ask for it."""
-        _ = self._taps, self._noise.along, self._noise.plane(0), self._edges, self._bed
+        _ = self._taps, self._noise.along, self._noise.planes, self._edges, self._bed
         if self._rings is not None:
             self._rings.profile(0)
 
@@ -241,18 +264,17 @@ class GreyScene:
 
     def _blemish(self, plane: Floats, noise: Floats, z: int) -> None:
         """Add noise and rings to slice ``z``."""
-        coarse, grid = self.around.grid, self.grid
-        x, y, level = (float(v) for v in grid.index_to_mm([z, 0, 0]))
-        at = (np.array([level, y, x]) - np.asarray(coarse.origin_mm)[::-1]) / coarse.spacing_mm[0]
-        k = min(max(at[0], 0.0), coarse.shape[0] - 1.0)
-        low = int(k)
-        high = min(low + 1, coarse.shape[0] - 1)
-        stack = self.around.deviation
-        deviation = (stack[low] + np.float32(k - low) * (stack[high] - stack[low])).astype(np.float32)
-        place = np.array([at[1], at[2], self._voxel / coarse.spacing_mm[0]])
+        around, grid = self.around, self.grid
+        point = grid.index_to_mm([z, 0, 0])
+        at = [g.mm_to_index(point) for g in (around.grid, around.hardened)]
+        steps = [self._voxel / g.spacing_mm[1] for g in (around.grid, around.hardened)]
+        places = np.array([[*place[1:], step] for place, step in zip(at, steps, strict=True)])
+        deviation = _slice_at(around.deviation, float(at[0][0]))
+        hardened = _slice_at(around.left_over, float(at[1][0]))
         rings = np.zeros((2, 1), np.float32) if self._rings is None else self._rings.profile(z)
         pitch = 1.0 if self._rings is None else self._rings.pitch_mm
-        _finish(plane, noise, deviation, place, rings, np.array([x, y, self._voxel, pitch, self.field_mm]))
+        ring = np.array([point[0], point[1], self._voxel, pitch, self.field_mm])
+        _finish(plane, noise, deviation, hardened, places, rings, ring)
 
     def volume(self, mapper: Mapper = map) -> GreyVolume:
         """Return the whole volume."""
@@ -381,10 +403,7 @@ def grey_bone(
     placed = np.asarray(matrix, dtype=np.float64)
     part = replace(long_bone(animal, week, bone), matrix=placed)
     scanned = scanned or scanner(grid.spacing_mm[0])
-    made = tones(np.array(_TYPICAL[:1]), np.array(_TYPICAL[1:]), np.ones(1))
-    integral = 10 * _TYPICAL[1] * made.soft[body.MUSCLE] + 1e4 * _TYPICAL[0] * made.mineral
-    deviation = np.sqrt(pixel_variance(scanned, np.full((1, 2, 2), integral))).astype(np.float32)
-    around = Surroundings(Grid.isotropic((1, 2, 2), 1.0), deviation, made)
+    around = around_bone(part, grid, scanned)
     scene = GreyScene([part], grid, scanned, around, seed, bare=bare, matrices={bone: placed})
     return scene.volume()
 

@@ -1,8 +1,8 @@
 """Noise and rings as filtered backprojection makes them, slice by slice.
 
-Every slice draws white noise from a counter-based generator of its own (Salmon 2011,
-doi:10.1145/2063384.2063405), so any slab has the bytes of the whole. The noise is shaped in the plane by the
-root of its spectrum, and mixed with that of its neighbours along z.
+A scan has 32 planes of white noise, shaped by the root of its spectrum and periodic. Slices take them in
+turn, each shifted by chance and with a sign by chance, and mixed with their neighbours along z. Generators
+are counter-based (Salmon 2011, doi:10.1145/2063384.2063405), so any slab has the bytes of the whole.
 
 Rings are errors of pixels that stay from view to view: drawn for every pixel of a row, filtered as the row is
 filtered, and laid along the half circle on which the pixel's rays touch it.
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation.scanner import (
     Scanner,
     cutoff,
@@ -29,11 +30,30 @@ from bonemet.simulation.scanner import (
 
 Plane = NDArray[np.float32]
 _LONGEST = 12
+_PLANES = 32
+"""Planes of noise of a scan: more than slices are mixed, so that no plane meets itself."""
+_WIDEST = 1080
+"""Voxels after which a plane repeats."""
 _SMALL = 2e-3
 
 
 def _generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+@fast_kernel
+def _add(out: Plane, plane: Plane, at: NDArray[np.int64], weight: float) -> None:
+    """Add a periodic plane times a weight to a slice (y, x) whose corner lies at a place of the plane."""
+    rows, columns = plane.shape
+    share = np.float32(weight)
+    for j in range(out.shape[0]):
+        row = plane[(at[0] + j) % rows]
+        i, n = 0, at[1]
+        while i < out.shape[1]:
+            run = min(columns - n, out.shape[1] - i)
+            for k in range(run):
+                out[j, i + k] += share * row[n + k]
+            i, n = i + run, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +93,7 @@ class Noise:
 
     @cached_property
     def _size(self) -> tuple[int, int]:
-        rows, columns = (int(fft.next_fast_len(n, real=True)) for n in self.shape)
+        rows, columns = (int(fft.next_fast_len(min(n, _WIDEST), real=True)) for n in self.shape)
         return rows, columns
 
     @cached_property
@@ -88,23 +108,29 @@ class Noise:
             power[:, -1] *= 2
         return np.sqrt(power).astype(np.float32)
 
-    def plane(self, z: int) -> Plane:
-        """Return the noise of slice ``z`` (any whole number) before its neighbours are mixed in."""
-        root = self._root
-        parts = _generator(self.seed, 2, z + 2**20).standard_normal((*root.shape, 2), dtype=np.float32)
-        parts *= root[..., None]
-        rows, columns = self.shape
-        shaped = fft.irfft2(parts.view(np.complex64)[..., 0], s=self._size, overwrite_x=True)
-        return np.asarray(shaped[:rows, :columns], dtype=np.float32)
+    @cached_property
+    def planes(self) -> NDArray[np.float32]:
+        """The planes (plane, y, x) that slices are made of."""
+        out = np.empty((_PLANES, *self._size), np.float32)
+        for n in range(_PLANES):
+            parts = _generator(self.seed, 2, n).standard_normal((*self._root.shape, 2), dtype=np.float32)
+            parts *= self._root[..., None]
+            out[n] = fft.irfft2(parts.view(np.complex64)[..., 0], s=self._size, overwrite_x=True)
+        return out
+
+    def _place(self, z: int) -> tuple[int, NDArray[np.int64], float]:
+        """Return the plane of slice ``z`` (any whole number), where in it the slice begins, and its sign."""
+        rng = _generator(self.seed, 4, z + 2**20)
+        return z % _PLANES, rng.integers(self._size), float(2 * rng.integers(2) - 1)
 
     def slab(self, first: int, stop: int) -> NDArray[np.float32]:
         """Return the noise (z, y, x) of the slices from ``first`` to ``stop``."""
         out = np.zeros((stop - first, *self.shape), np.float32)
         reach = self.reach
         for z in range(first - reach, stop + reach):
-            plane = self.plane(z)
+            n, at, sign = self._place(z)
             for k in range(max(first, z - reach), min(stop, z + reach + 1)):
-                out[k - first] += self.along[z - k + reach] * plane
+                _add(out[k - first], self.planes[n], at, sign * float(self.along[z - k + reach]))
         return out
 
 
