@@ -21,6 +21,9 @@ _KEPT: Final = 5  # poses that are refined fully at the coarse size
 _COARSE_POINTS: Final = 4500
 _CONTENDS: Final = 0.6  # poses with this share of the best one's agreement are looked at one size finer
 _DECIDING_POINTS: Final = 8000
+_POOR: Final = 0.35  # a best pose that agrees less than this is looked for about tilted axes, too
+_TILTED_PROPOSALS: Final = 2
+_TILT_DEG: Final = 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +75,10 @@ def search(
     points = rigid.edge_points(level_f, level_f, _COARSE_POINTS, rng, keep=0.6)
     thin = points.thinned(3)
 
-    def tried(bone: Axis, count: int) -> list[Fit]:
+    def tried(bones: list[Axis], count: int) -> list[Fit]:
+        ways = [way for bone in bones for way in (bone, bone.turned())]
         starts: list[tuple[Axis, Proposal]] = [
-            (way, p) for way in (bone, bone.turned()) for p in cylinders.propose(way, count, angles)
+            (way, p) for way in ways for p in cylinders.propose(way, count, angles)
         ]
 
         def quick(start: tuple[Axis, Proposal]) -> Fit:
@@ -83,7 +87,14 @@ def search(
 
         return _best(list(mapper(quick, starts)), points, level_m, mapper)
 
-    plain, mirrored = tried(bones[1], _PROPOSALS), tried(bones[1].mirrored(), _MIRRORED_PROPOSALS)
+    axes = [bones[1]]
+    plain = tried(axes, _PROPOSALS)
+    if plain[0].agreement < _POOR:  # a bone that is not much longer than wide has no such plain axis
+        axes = [bones[1], *bones[1].tilted(_TILT_DEG)]
+        more = tried(axes[1:], _TILTED_PROPOSALS)
+        plain = sorted(plain + more, key=lambda fit: -fit.agreement)
+    few = _MIRRORED_PROPOSALS if len(axes) == 1 else _TILTED_PROPOSALS
+    mirrored = tried([axis.mirrored() for axis in axes], few)
     coarse = spacing = max(level_f.spacing, level_m.spacing)
     bar = _CONTENDS * max(fit.agreement for fit in plain + mirrored)
     runners = [fit for fit in plain + mirrored if fit.agreement >= bar]
