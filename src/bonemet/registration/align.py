@@ -26,7 +26,7 @@ _FINE_POINTS: Final = 24000
 _ITERATIONS: Final = 20
 _ROBUST: Final = 4.0  # standard deviations from which a residual does not count
 _LEAST_POINTS: Final = 1000
-_STANDING: Final = 0.1  # an end that moved by less than this share of a voxel has not grown
+_STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown
 
 
 @dataclass(frozen=True)

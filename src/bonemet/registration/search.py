@@ -23,6 +23,7 @@ _CONTENDS: Final = 0.6  # poses with this share of the best one's agreement are 
 _DECIDING_POINTS: Final = 8000
 _POOR: Final = 0.35  # a best pose that agrees less than this is looked for about tilted axes, too
 _TILTED_PROPOSALS: Final = 2
+_CLEARLY: Final = 1.5  # by how much a leaning pose must agree better to be taken instead
 _TILT_DEG: Final = 12.0
 
 
@@ -90,9 +91,10 @@ def search(
     axes = [bones[1]]
     plain = tried(axes, _PROPOSALS)
     if plain[0].agreement < _POOR:  # a bone that is not much longer than wide has no such plain axis
-        axes = [bones[1], *bones[1].tilted(_TILT_DEG)]
-        more = tried(axes[1:], _TILTED_PROPOSALS)
-        plain = sorted(plain + more, key=lambda fit: -fit.agreement)
+        leaning = bones[1].tilted(_TILT_DEG)
+        more = tried(leaning, _TILTED_PROPOSALS)
+        if more[0].agreement > _CLEARLY * plain[0].agreement:
+            axes, plain = [*axes, *leaning], more
     few = _MIRRORED_PROPOSALS if len(axes) == 1 else _TILTED_PROPOSALS
     mirrored = tried([axis.mirrored() for axis in axes], few)
     coarse = spacing = max(level_f.spacing, level_m.spacing)
