@@ -19,6 +19,7 @@ _HOMES = {
     "reconstruct": "bonemet.stages.reconstruct",
     "segment": "bonemet.stages.segment",
     "register": "bonemet.stages.register",
+    "carry": "bonemet.stages.carry",
     "composite": "bonemet.stages.composite",
     "crop": "bonemet.stages.crop",
     "measure": "bonemet.stages.measure",

@@ -19,6 +19,7 @@ COMMANDS = [
     "reconstruct",
     "segment",
     "register",
+    "carry",
     "composite",
     "crop",
     "measure",

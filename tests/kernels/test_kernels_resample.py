@@ -17,7 +17,7 @@ from bonemet.core.grid import Grid
 from bonemet.core.transform import Transform
 from bonemet.kernels.interpolate import ORDERS, TABLE_STEPS, smooth_gradients, smooth_samples, weight_table
 from bonemet.kernels.pyramid import pool, pooled_grid
-from bonemet.kernels.resample import BLOCK, SLAB, occupancy, resample
+from bonemet.kernels.resample import BLOCK, SLAB, occupancy, resample, resampled
 
 ITK = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "sinc": sitk.sitkLanczosWindowedSinc}
 
@@ -244,3 +244,39 @@ def test_pooled_voxels_are_means_where_the_grid_says():
     assert coarse.shape == got.shape
     middle = grid.index_to_mm([[2, 3, 4], [3, 3, 5]]).mean(0)
     assert np.allclose(coarse.index_to_mm([1, 3, 2]), middle)
+
+
+class OnDisk:
+    """Slices that are read one by one, as from a folder; counts how often each is."""
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype = data, data.shape, data.dtype
+        self.reads = np.zeros(len(data), int)
+
+    def __getitem__(self, key):
+        self.reads[key] += 1
+        return self.data[key]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
+def test_slices_read_as_they_are_needed_give_the_same_bytes(order, dtype):
+    rng = np.random.default_rng(3)
+    image = (rng.uniform(0, 250, (140, 30, 34)) * (rng.random((140, 30, 34)) > 0.5)).astype(dtype)
+    image[60:90, :12] = 0
+    grid = Grid.isotropic(image.shape, 0.1)
+    fixed = Grid.isotropic((170, 26, 40), 0.09, (-0.2, 0.1, -0.5))
+    for seed in range(3):
+        angles = np.random.default_rng(seed).uniform(-0.3, 0.3, 3)
+        angles[2] += 2 * seed
+        matrix = np.eye(4)
+        matrix[:3, :3] = Rotation.from_rotvec(angles).as_matrix() @ np.diag([1, 1, (1, 1, -1)[seed]])
+        matrix[:3, 3] = grid.centre_mm - matrix[:3, :3] @ fixed.centre_mm
+        disk = OnDisk(image)
+        slabs = list(resampled(disk, grid, fixed, Transform(matrix), order=order))
+        whole = resample(image, grid, fixed, Transform(matrix), order=order)
+        assert whole.any()
+        assert np.concatenate(slabs).dtype == image.dtype
+        assert np.array_equal(np.concatenate(slabs), whole)
+        assert disk.reads.max() <= 1
+        assert len(slabs) > 1

@@ -10,7 +10,7 @@ from test_registration_shapes import Pose, error_voxels, femur, image
 
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.transform import Transform
-from bonemet.registration import judge, register, register_published
+from bonemet.registration import Options, judge, register, register_published
 
 UPRIGHT = Pose.make(12, (3, -2), (0.3, -0.2, 0.4))
 
@@ -60,7 +60,7 @@ def test_any_pose_is_found(week_0):
 def test_both_ways_and_both_starts_agree(week_0):
     pose, moving = random_case(4)
     there = register(week_0, moving).transform
-    back = register(moving, week_0, seed=5).transform
+    back = register(moving, week_0, Options(seed=5)).transform
     assert error_voxels(back.after(there), UPRIGHT, UPRIGHT) < 0.2
     assert error_voxels(there, UPRIGHT, pose) < 0.2
 
@@ -86,20 +86,20 @@ def test_the_same_bytes_with_threads_and_again(week_0):
 def test_given_angles_are_where_the_search_begins(week_0):
     pose = Pose.make(100)
     moving = image(pose, noise=6)
-    near = register(week_0, moving, initial_angles=[np.radians(80)])
+    near = register(week_0, moving, Options(initial_angles=[np.radians(80)]))
     assert error_voxels(near.transform, UPRIGHT, pose) < 0.2
-    far = register(week_0, moving, initial_angles=[np.radians(-60)])
+    far = register(week_0, moving, Options(initial_angles=[np.radians(-60)]))
     assert far.review or error_voxels(far.transform, UPRIGHT, pose) < 0.2
 
 
 def test_a_larger_bone_is_found_with_a_similarity(week_0):
     grown = np.diag([1.05, 1.05, 1.05, 1.0]) @ Pose.make(70, (5, 5)).matrix
     moving = image(Pose(grown), noise=6)
-    found = register(week_0, moving, kind="similarity")
+    found = register(week_0, moving, Options(kind="similarity"))
     scale = np.cbrt(np.linalg.det(found.transform.matrix[:3, :3]))
     assert scale == pytest.approx(1.05, abs=1e-3)
     assert error_voxels(found.transform, UPRIGHT, Pose(grown)) < 0.2
-    affine = register(week_0, moving, kind="affine").transform
+    affine = register(week_0, moving, Options(kind="affine")).transform
     assert error_voxels(affine, UPRIGHT, Pose(grown)) < 0.2
 
 
@@ -111,7 +111,7 @@ def test_the_other_leg_is_marked_and_mirrored_only_on_request(week_0):
     assert found.confidence == 0
     assert any("other leg" in r for r in found.reasons)
     assert not found.transform.mirrored
-    mirrored = register(week_0, moving, allow_mirror=True)
+    mirrored = register(week_0, moving, Options(allow_mirror=True))
     assert mirrored.transform.mirrored
     assert any("mirrored" in n for n in mirrored.notes)
     mirror = Pose(pose.matrix @ np.diag([-1.0, 1, 1, 1]))
@@ -120,7 +120,7 @@ def test_the_other_leg_is_marked_and_mirrored_only_on_request(week_0):
 
 def test_the_same_leg_is_not_mirrored_even_on_request(week_0):
     _, moving = random_case(5)
-    assert not register(week_0, moving, allow_mirror=True).transform.mirrored
+    assert not register(week_0, moving, Options(allow_mirror=True)).transform.mirrored
 
 
 def test_another_bone_is_marked(week_0):
@@ -159,11 +159,14 @@ def test_empty_and_broken_stacks_are_refused(week_0):
 
 
 def test_wrong_settings_are_refused(week_0):
-    with pytest.raises(SettingsError, match="elastic"):
-        register(week_0, week_0, kind="elastic")
-    for method in (register, register_published):
-        with pytest.raises(SettingsError, match="empty"):
-            method(week_0, week_0, initial_angles=[])
+    for wrong in ({"kind": "elastic"}, {"metric": "magic"}, {"part": "elbow"}, {"initial_angles": []}):
+        with pytest.raises(SettingsError, match=r"elastic|magic|elbow|empty"):
+            Options(**wrong)
+    for part in ((0.5, 0.2), (-0.1, 0.5), (0.5, 1.5)):
+        with pytest.raises(SettingsError, match="rising"):
+            Options(part=part)
+    with pytest.raises(SettingsError, match="empty"):
+        register_published(week_0, week_0, initial_angles=[])
 
 
 def test_a_pose_from_elsewhere_is_judged(week_0):

@@ -15,9 +15,11 @@ from bonemet.core.errors import InputError, MissingInputError, SettingsError
 from bonemet.core.transform import Transform
 from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, stacks
-from bonemet.io.transforms import read_transform
+from bonemet.io.transforms import read_transform, write_transform
 from bonemet.io.volumes import open_volume
-from bonemet.stages.register import orient, register
+from bonemet.stages.carry import carry
+from bonemet.stages.orient import orient
+from bonemet.stages.register import register
 
 VOXEL = 0.2
 FIRST = Pose.make(10, (3, -4), (0.2, 0.1, 0))
@@ -260,3 +262,99 @@ def test_what_is_not_there_is_named(study, tmp_path):
             str(study / "Seg-CT/week 0"), "871 week 0 left tibia", 0, str(tmp_path / "out")
         )
     assert not (tmp_path / "out").exists()
+
+
+# frames, halves, regions carried back, poses by hand
+
+
+def test_a_later_week_goes_through_week_0_into_the_upright_frame_in_one_step(study, tmp_path):
+    week_0 = study / "Seg-CT/week 0/871 week 0 left tibia"
+    week_3 = study / "Seg-CT/week 3/871 week 3 left tibia"
+    up = orient(week_0, tmp_path / "up", side="left")
+    done = register(week_3, week_0, tmp_path / "out", frame=tmp_path / "up")
+    assert open_volume(tmp_path / "out").grid.same_as(open_volume(tmp_path / "up").grid)
+    through = Transform(np.array(done.results["fixed_matrix"])).after(
+        Transform(np.array(up.results["matrix"]))
+    )
+    assert np.allclose(through.matrix, done.results["matrix"])
+    assert error({"matrix": done.results["fixed_matrix"]}) < 0.2
+    a, b = (open_volume(tmp_path / name).array().astype(float) for name in ("out", "up"))
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+    with pytest.raises(MissingInputError, match="beside"):
+        register(week_3, week_0, tmp_path / "no", frame=week_0)
+
+
+def test_halfway_both_weeks_are_interpolated(study, tmp_path):
+    week_0 = study / "Seg-CT/week 0/871 week 0 left tibia"
+    week_3 = study / "Seg-CT/week 3/871 week 3 left tibia"
+    register(week_3, week_0, tmp_path / "later", symmetric=True)
+    fixed = tmp_path / "later.fixed.tfm"
+    carry(week_0, tmp_path / "later", tmp_path / "first", transforms=[fixed], interpolation="linear")
+    angles = [read_transform(p).angle_deg for p in (fixed, tmp_path / "later.tfm")]
+    assert angles[0] == pytest.approx(angles[1])
+    assert angles[0] > 20
+    a, b = (open_volume(tmp_path / name).array().astype(float) for name in ("first", "later"))
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+    with pytest.raises(SettingsError, match="half"):
+        register(week_3, week_0, tmp_path / "no", symmetric=True, kind="affine")
+
+
+def test_a_region_is_carried_back_into_the_scan(study, tmp_path):
+    week_0 = study / "Seg-CT/week 0/871 week 0 left tibia"
+    orient(week_0, tmp_path / "up", side="left")
+    upright = open_volume(tmp_path / "up")
+    box = np.zeros(upright.grid.shape, np.uint8)
+    box[20:40, 4:12, 5:14] = 255
+    put(tmp_path / "region", upright.with_data(box), "region")
+    carry(tmp_path / "region", week_0, tmp_path / "native", transforms=[tmp_path / "up.tfm"], back=True)
+    native = open_volume(tmp_path / "native")
+    assert native.grid.same_as(open_volume(week_0).grid)
+    assert set(np.unique(native.array())) == {0, 255}
+    volumes = [(v.array() > 0).sum() * v.grid.voxel_mm3 for v in (native, upright.with_data(box))]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.02)
+    middle = read_transform(tmp_path / "up.tfm").apply(upright.grid.index_to_mm([29.5, 7.5, 9]))
+    found = native.grid.index_to_mm(np.argwhere(native.array() > 0)).mean(0)
+    assert np.linalg.norm(found - middle) < VOXEL / 4
+    with pytest.raises(SettingsError, match="no transform"):
+        carry(week_0, week_0, tmp_path / "no", transforms=[])
+
+
+def test_a_carried_stack_that_meets_nothing_is_told(study, tmp_path):
+    week_0 = study / "Seg-CT/week 0/871 week 0 left tibia"
+    far = np.eye(4)
+    far[0, 3] = 500
+    write_transform(tmp_path / "far.tfm", Transform(far))
+    done = carry(week_0, week_0, tmp_path / "out", transforms=[tmp_path / "far.tfm"])
+    assert any("apart" in w for w in done.warnings)
+
+
+def test_a_review_file_holds_a_pose_and_a_persons_word(study, tmp_path):
+    week_0 = study / "Seg-CT/week 0/871 week 0 left tibia"
+    right = study / "Seg-CT/week 0/871 week 0 right tibia"
+    later = study / "Seg-CT/week 3/871 week 3 left tibia"
+    truth = Transform(LATER.matrix @ np.linalg.inv(FIRST.matrix))
+    write_transform(tmp_path / "hand.tfm", truth)
+    review = tmp_path / "poses.toml"
+    review.write_text(
+        '["871 week 3 left tibia"]\nstart = "hand.tfm"\nrefine = false\nnote = "by eye"\n'
+        '["871_week_0_right_tibia"]\naccepted = true\n'
+    )
+    done = register(later, week_0, tmp_path / "out", pose=review)
+    assert np.allclose(done.results["matrix"], truth.matrix, atol=1e-9)
+    assert any("by eye" in note for note in done.results["notes"])
+    taken = register(right, week_0, tmp_path / "right", pose=review)
+    assert taken.results["review"] is False
+    assert any("accepted" in note for note in taken.results["notes"])
+    refined = register(later, week_0, tmp_path / "refined", pose=tmp_path / "hand.tfm")
+    assert error(refined.results) < 0.2
+    assert refined.results["inverse_error_um"] < 100
+    for content, says in (
+        ('["871 week 3 left tibia"]\nstart = "nowhere.tfm"', "nowhere.tfm"),
+        ('["871 week 3 left tibia"]\nstrat = "hand.tfm"', "strat"),
+        ('["871 week 3 left tibia"]\nrefine = false', "pose"),
+        ("[[", "TOML"),
+    ):
+        review.write_text(content)
+        with pytest.raises((SettingsError, MissingInputError), match=says):
+            register(later, week_0, tmp_path / "no", pose=review)
+    assert not (tmp_path / "no").exists()

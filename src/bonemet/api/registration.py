@@ -13,8 +13,10 @@ from bonemet.core.errors import BonemetError, InputError, MissingInputError, Set
 from bonemet.core.ids import ScanKey
 from bonemet.io.imagefiles import is_image_file, stem
 from bonemet.io.slicefiles import SUFFIXES
+from bonemet.stages._placed import SliceRange
+from bonemet.stages.orient import orient
 from bonemet.stages.outcome import Outcome
-from bonemet.stages.register import SliceRange, orient, register
+from bonemet.stages.register import register
 
 KEYS: Final = (
     "workspace",

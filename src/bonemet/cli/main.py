@@ -43,6 +43,7 @@ for command in (
     steps.reconstruct,
     steps.segment,
     steps.register,
+    steps.carry,
     steps.composite,
     steps.crop,
     steps.measure,

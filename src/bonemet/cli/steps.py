@@ -169,10 +169,27 @@ def register(
     moving: Annotated[Path, typer.Argument(metavar="MOVING", help="Stack or volume to bring over.")],
     fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Stack or volume that stays.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make: MOVING on FIXED's grid.")],
-    method: Annotated[str, typer.Option(help="default, or published (mutual information).")] = "default",
+    method: Annotated[
+        str, typer.Option(help="default, correlation, or published (mutual information).")
+    ] = "default",
     kind: Annotated[str, typer.Option(help="rigid, similarity or affine.")] = "rigid",
+    part: Annotated[
+        str,
+        typer.Option(help="auto, whole, shaft, metaphysis, diaphysis, or shares of the length, 0.1:0.6."),
+    ] = "auto",
+    pose: Annotated[
+        Path | None,
+        typer.Option(help="Review file (.toml) or hand-made pose (.tfm, .json).", show_default=False),
+    ] = None,
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Mirror MOVING if it fits better (other leg).")
+    ] = False,
+    frame: Annotated[
+        Path | None,
+        typer.Option(help="FIXED set upright, with its .tfm: write MOVING there.", show_default=False),
+    ] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Write MOVING halfway to FIXED, both turned alike.")
     ] = False,
     interpolation: Annotated[str, typer.Option(help="linear, cubic, sinc or nearest.")] = "linear",
     voxel_um: VoxelUm = None,
@@ -182,7 +199,7 @@ def register(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Align one bone with another, rigidly.
+    """Align one bone with another.
 
     Example: `bonemet register "Seg-CT/871 left tibia/week 3" "Regist-CT/871 left tibia/week 0" aligned`
     """
@@ -195,9 +212,55 @@ def register(
             out,
             method=method,
             kind=kind,
+            part=part,
+            pose=pose,
             mirror=mirror,
+            frame=frame,
+            symmetric=symmetric,
             interpolation=interpolation,  # type: ignore[arg-type]
             voxel_um=voxel_um,
+            overwrite=overwrite,
+            context=c,
+        ),
+        as_json=as_json,
+        debug=debug,
+        workers=workers,
+        memory_gb=memory_gb,
+    )
+
+
+def carry(
+    stack: Annotated[Path, typer.Argument(metavar="STACK", help="Stack, mask or labels to take over.")],
+    like: Annotated[Path, typer.Argument(metavar="LIKE", help="Stack on whose grid it is wanted.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+    transform: Annotated[
+        list[Path],
+        typer.Option(help="From LIKE to STACK; repeat it to go through several.", show_default=False),
+    ],
+    back: Annotated[
+        bool, typer.Option("--back", help="Go against the transforms: from a registered stack to its scan.")
+    ] = False,
+    interpolation: Annotated[str, typer.Option(help="nearest, linear, cubic or sinc.")] = "nearest",
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    memory_gb: MemoryGb = 4.0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Take a stack or a region through transforms onto another's grid, interpolated once.
+
+    Example: `bonemet carry region "Seg-CT/871 left tibia/week 3" native --transform aligned.tfm --back`
+    """
+    from bonemet.stages.carry import carry as function
+
+    execute(
+        lambda c: function(
+            stack,
+            like,
+            out,
+            transforms=transform,
+            back=back,
+            interpolation=interpolation,  # type: ignore[arg-type]
             overwrite=overwrite,
             context=c,
         ),

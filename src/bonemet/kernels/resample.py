@@ -7,6 +7,7 @@ only zeros are filled with zeros unseen.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -16,12 +17,14 @@ from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError
 from bonemet.core.grid import Grid
 from bonemet.core.transform import Transform
+from bonemet.core.volume import SlicedArray
 from bonemet.kernels.interpolate import TABLE_STEPS, Order, weight_table
 from bonemet.kernels.jit import fast_kernel, inlined, kernel
 
 BLOCK: Final = 16  # output voxels along the edge of a block that is skipped or filled as one
 CELL: Final = 8  # moving voxels along the edge of a cell that is known to be empty or not
 SLAB: Final = 2 * BLOCK  # output slices that one thread fills at a time
+_SLABS: Final = 4  # slabs that are made at a time
 
 
 @kernel
@@ -67,9 +70,16 @@ def _corner_range(
 
 @kernel
 def _is_empty(
-    cells: NDArray[np.int32], shape: tuple[int, int, int], reach: int, box: NDArray[np.float64]
+    cells: NDArray[np.int32],
+    shape: tuple[int, int, int],
+    base: int,
+    reach: int,
+    box: NDArray[np.float64],
 ) -> bool:
-    """Tell whether all voxels within reach of a box of positions (rows x, y, z; low, high) are zero."""
+    """Tell whether all voxels within reach of a box of positions (rows x, y, z; low, high) are zero.
+
+    ``cells`` begin at slice ``base``.
+    """
     first = np.empty(3, np.int64)
     last = np.empty(3, np.int64)
     for d in range(3):
@@ -78,18 +88,20 @@ def _is_empty(
             return True
         first[d] = min(max(math.floor(box[d, 0]) - reach + 1, 0), n - 1) // CELL
         last[d] = min(max(math.floor(box[d, 1]) + reach, 0), n - 1) // CELL + 1
-    x0, y0, z0, x1, y1, z1 = first[0], first[1], first[2], last[0], last[1], last[2]
+    x0, y0, x1, y1 = first[0], first[1], last[0], last[1]
+    z0, z1 = first[2] - base // CELL, last[2] - base // CELL
     upper = cells[z1, y1, x1] - cells[z1, y0, x1] - cells[z1, y1, x0] + cells[z1, y0, x0]
     lower = cells[z0, y1, x1] - cells[z0, y0, x1] - cells[z0, y1, x0] + cells[z0, y0, x0]
     return bool(upper == lower)
 
 
 @inlined
-def _linear(image: Any, x: float, y: float, z: float) -> Any:  # pragma: no cover
+def _linear(image: Any, x: float, y: float, z: float, base: Any) -> Any:  # pragma: no cover
     """Interpolate between the eight neighbours of a point at least one voxel from every face."""
     # indices without a sign spare the compiler the question whether they count from the end
     i, j, k, one = np.uint64(x), np.uint64(y), np.uint64(z), np.uint64(1)
     fx, fy, fz = np.float32(x - i), np.float32(y - j), np.float32(z - k)
+    k -= np.uint64(base)
     p = np.float32(image[k, j, i])
     c00 = p + fx * (np.float32(image[k, j, i + one]) - p)
     p = np.float32(image[k, j + one, i])
@@ -104,9 +116,17 @@ def _linear(image: Any, x: float, y: float, z: float) -> Any:  # pragma: no cove
 
 
 @fast_kernel
-def _weighted(image: NDArray[Any], table: NDArray[np.float32], x: float, y: float, z: float) -> np.float32:
+def _weighted(
+    image: NDArray[Any],
+    table: NDArray[np.float32],
+    x: float,
+    y: float,
+    z: float,
+    base: int,
+    depth: int,
+) -> np.float32:
     """Interpolate with tabled weights; beyond a face its voxels go on."""
-    nz, ny, nx = image.shape
+    ny, nx = image.shape[1:]
     taps = table.shape[1]
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
     wx = table[int((x - i) * TABLE_STEPS + 0.5)]
@@ -115,7 +135,7 @@ def _weighted(image: NDArray[Any], table: NDArray[np.float32], x: float, y: floa
     back = taps // 2 - 1
     total = np.float32(0)
     for c in range(taps):
-        kk = min(max(k - back + c, 0), nz - 1)
+        kk = min(max(k - back + c, 0), depth - 1) - base
         plane = np.float32(0)
         for b in range(taps):
             row = image[kk, min(max(j - back + b, 0), ny - 1)]
@@ -135,15 +155,17 @@ def _fill_block(
     start: NDArray[np.int64],
     stop: NDArray[np.int64],
     bounds: tuple[float, float, float],
-    linear: bool,
+    how: tuple[bool, int, int],
     out: NDArray[Any],
 ) -> None:
     """Fill output voxels from ``start`` to ``stop`` (x, y, z); ``out`` begins at slice ``start[2]``.
 
     ``bounds`` holds what is added before the fraction is cut off (1/2 for whole numbers, 0 for
-    floats), and the least and largest number that the type holds.
+    floats), and the least and largest number that the type holds; ``how``: whether to interpolate
+    linearly, the first slice that is at hand, and how many slices there are.
     """
-    nz, ny, nx = image.shape
+    ny, nx = image.shape[1:]
+    linear, base, nz = how
     half, least, largest = bounds
     for k in range(start[2], stop[2]):
         for j in range(start[1], stop[1]):
@@ -153,9 +175,9 @@ def _fill_block(
             for i in range(start[0], stop[0]):
                 x, y, z = x0 + m[0, 0] * i, y0 + m[1, 0] * i, z0 + m[2, 0] * i
                 if linear and 0 <= x < nx - 1 and 0 <= y < ny - 1 and 0 <= z < nz - 1:
-                    value = _linear(image, x, y, z)
+                    value = _linear(image, x, y, z, base)
                 elif -0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5 and -0.5 <= z < nz - 0.5:
-                    value = _weighted(image, table, x, y, z)
+                    value = _weighted(image, table, x, y, z, base, nz)
                     if half > 0:  # the wider kernels overshoot at edges
                         value = min(max(value, least), largest)
                 else:
@@ -172,11 +194,12 @@ def _fill_slab(
     m: NDArray[np.float64],
     first: int,
     bounds: tuple[float, float, float],
-    linear: bool,
+    how: tuple[bool, int, int],
     out: NDArray[Any],
 ) -> None:
     """Fill output slices from ``first`` on; ``first`` is a multiple of the block's edge."""
     depth, rows, columns = out.shape
+    reach = table.shape[1] // 2
     box = np.empty((3, 2))
     start = np.empty(3, np.int64)
     stop = np.empty(3, np.int64)
@@ -188,10 +211,10 @@ def _fill_slab(
                 stop[2] = first + min(k + BLOCK, depth)
                 for d in range(3):
                     box[d, 0], box[d, 1] = _corner_range(m, d, start, stop)
-                if _is_empty(cells, image.shape, table.shape[1] // 2, box):
+                if _is_empty(cells, (how[2], image.shape[1], image.shape[2]), how[1], reach, box):
                     out[k : k + BLOCK, start[1] : stop[1], start[0] : stop[0]] = 0
                 else:
-                    _fill_block(image, table, m, start, stop, bounds, linear, out[k : k + BLOCK])
+                    _fill_block(image, table, m, start, stop, bounds, how, out[k : k + BLOCK])
 
 
 def resample(
@@ -233,28 +256,132 @@ def resample(
     InputError
         If the image does not fit its grid, or holds numbers of another type.
     """
-    if moving.shape != moving_grid.shape:
-        raise InputError(f"An image of shape {moving.shape} does not fit a grid of {moving_grid.shape}.")
+    out = np.empty(fixed_grid.shape, moving.dtype)
+    first = 0
+    for slab in resampled(moving, moving_grid, fixed_grid, transform, order=order, mapper=mapper):
+        out[first : first + len(slab)] = slab
+        first += len(slab)
+    return out
+
+
+def resampled(
+    moving: SlicedArray,
+    moving_grid: Grid,
+    fixed_grid: Grid,
+    transform: Transform,
+    *,
+    order: Order = "linear",
+    mapper: Mapper = map,
+) -> Iterator[NDArray[Any]]:
+    """Yield the moving image on the fixed grid, slab by slab, as :func:`resample` does.
+
+    An image that is not in memory (a stack on disk) is read slice by slice as far as the next slabs need it,
+    and let go behind them. A bone that lies across the fixed one needs all of its slices at once.
+
+    Returns
+    -------
+    iterator of ndarray
+        Slices (z, y, x) in order, some at a time.
+    """
+    if tuple(moving.shape) != moving_grid.shape:
+        raise InputError(
+            f"An image of shape {tuple(moving.shape)} does not fit a grid of {moving_grid.shape}."
+        )
     if moving.dtype not in (np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.float32):
         raise InputError(
             f"Images of type {moving.dtype} are not resampled; convert to 8 or 16 bits or float32."
         )
-    image = np.ascontiguousarray(moving.view(np.uint8) if moving.dtype == np.bool_ else moving)
     table = weight_table(order)
     to_moving = np.linalg.inv(moving_grid.matrix) @ transform.matrix @ fixed_grid.matrix
     # entries that are whole but for rounding are whole, so that an identity copies
     nearest = np.rint(to_moving)
     matrix = np.ascontiguousarray(np.where(np.abs(to_moving - nearest) < 1e-9, nearest, to_moving))
-    cells = occupancy(image, mapper)
-    out = np.empty(fixed_grid.shape, image.dtype)
-    bounds = _bounds(image.dtype)
+    return _slabs(_Window(moving, mapper), fixed_grid.shape, matrix, table, order == "linear")
 
-    def fill(first: int) -> None:
-        _fill_slab(image, cells, table, matrix, first, bounds, order == "linear", out[first : first + SLAB])
 
-    for _ in mapper(fill, range(0, fixed_grid.shape[0], SLAB)):
-        pass
-    return out.view(np.bool_) if moving.dtype == np.bool_ else out
+class _Window:
+    """Those slices of an image that are at hand, and which of their cells hold anything.
+
+    The slices of an array in memory are all at hand, and are not copied.
+    """
+
+    def __init__(self, image: SlicedArray, mapper: Mapper) -> None:
+        self.source = image
+        self.mapper = mapper
+        self.depth = int(image.shape[0])
+        self.bool = image.dtype == np.bool_
+        self.dtype = np.dtype(np.uint8) if self.bool else image.dtype
+        self.first = 0
+        self.image = np.empty((0, *image.shape[1:]), self.dtype)
+        self.cells = np.zeros((1, 1, 1), np.int32)
+        if isinstance(image, np.ndarray):
+            self.image = np.ascontiguousarray(image.view(np.uint8) if self.bool else image)
+            self.cells = occupancy(self.image, mapper)
+
+    def show(self, first: int, stop: int) -> None:
+        """Have slices from ``first`` to ``stop`` at hand."""
+        first = max(0, min(first, self.depth - 1)) // CELL * CELL
+        stop = min(self.depth, -(-max(stop, first + 1) // CELL) * CELL)
+        if self.first <= first and stop <= self.first + len(self.image):
+            return
+        image = np.empty((stop - first, *self.image.shape[1:]), self.dtype)
+        old = slice(max(first, self.first), min(stop, self.first + len(self.image)))
+        if old.start >= old.stop:
+            old = slice(first, first)
+        image[old.start - first : old.stop - first] = self.image[
+            old.start - self.first : old.stop - self.first
+        ]
+        self.image = image
+        missing = [*range(first, old.start), *range(old.stop, stop)]
+
+        def read(z: int) -> None:
+            image[z - first] = self.source[z]
+
+        for _ in self.mapper(read, missing):
+            pass
+        self.first = first
+        self.cells = occupancy(image, self.mapper)
+
+
+def _slabs(
+    window: _Window,
+    shape: tuple[int, int, int],
+    matrix: NDArray[np.float64],
+    table: NDArray[np.float32],
+    linear: bool,
+) -> Iterator[NDArray[Any]]:
+    """Yield some slabs at a time, filled by threads."""
+    bounds = _bounds(window.dtype)
+    reach = table.shape[1] // 2
+    for first in range(0, shape[0], _SLABS * SLAB):
+        out = np.empty((min(_SLABS * SLAB, shape[0] - first), *shape[1:]), window.dtype)
+        low, high = _depths(matrix, shape, first, first + len(out))
+        window.show(math.floor(low) - reach, math.ceil(high) + reach + 1)
+        how = (linear, window.first, window.depth)
+
+        def fill(
+            start: int,
+            first: int = first,
+            out: NDArray[Any] = out,
+            how: tuple[bool, int, int] = how,
+        ) -> None:
+            part = out[start : start + SLAB]
+            _fill_slab(window.image, window.cells, table, matrix, first + start, bounds, how, part)
+
+        for _ in window.mapper(fill, range(0, len(out), SLAB)):
+            pass
+        yield out.view(np.bool_) if window.bool else out
+
+
+def _depths(
+    matrix: NDArray[np.float64], shape: tuple[int, int, int], first: int, stop: int
+) -> tuple[float, float]:
+    """Return between which slices of the moving image some output slices lie."""
+    corners = np.array(
+        [(x, y, z, 1) for x in (0, shape[2] - 1) for y in (0, shape[1] - 1) for z in (first, stop - 1)]
+    )
+    depth = corners @ matrix[2]
+    return float(depth.min()), float(depth.max())
 
 
 def _bounds(dtype: np.dtype[Any]) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -81,7 +82,8 @@ def register_published(
         tried.sort(key=lambda found: found[1])
         starts = [found[0] for found in tried[:_KEPT]]
         steps.append({"spacing_mm": size, "mutual_information": -tried[0][1]})
-    return judge(fixed, moving, Transform(_matrix(starts[0])), notes=notes, steps=steps, mapper=mapper)
+    found = judge(fixed, moving, Transform(_matrix(starts[0])), mapper=mapper)
+    return replace(found, notes=tuple(notes), steps=tuple(steps))
 
 
 @contextmanager

@@ -1,34 +1,91 @@
-"""Registration of one bone to another: search, refine, judge."""
+"""Registration of one bone to another: search, refine, check, judge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bonemet.core.context import Mapper
-from bonemet.core.errors import SettingsError
+from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.transform import Transform, TransformKind
 from bonemet.core.volume import Volume
-from bonemet.registration import levels, pose, quality, rigid
+from bonemet.registration import levels, part, pose, quality, rigid, trust
+from bonemet.registration.checks import Fragment, Growth, Pair, check
 from bonemet.registration.levels import Level, Pyramid
-from bonemet.registration.pose import Axis, Cylinders, Proposal
+from bonemet.registration.part import Share
+from bonemet.registration.quality import Quality, ramp
 from bonemet.registration.rigid import Fit, Points
+from bonemet.registration.search import Search, search
 
-_PROPOSALS: Final = 10  # for each way up
-_MIRRORED_PROPOSALS: Final = 5
-_KEPT: Final = 5  # poses that are refined fully at the coarse size
-_COARSE_POINTS: Final = 4500
+Images = tuple[Pyramid, Pyramid]  # fixed, moving
+METRICS: Final = ("robust", "correlation")
 _FINE_POINTS: Final = 24000
-_CONTENDS: Final = 0.6  # poses with this share of the best one's agreement are looked at one size finer
-_DECIDING_POINTS: Final = 8000
 _ITERATIONS: Final = 20
-_POOR_CORRELATION: Final = 0.75
-_POOR_OVERLAP: Final = 0.6
-_POOR_COVERAGE: Final = 0.35
+_ROBUST: Final = 4.0  # standard deviations from which a residual does not count
+_LEAST_POINTS: Final = 1000
+_STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a pose is looked for.
+
+    Attributes
+    ----------
+    kind
+        ``rigid``, ``similarity`` or ``affine``.
+    metric
+        ``robust``: least squares with a linear map of grey values, lost and new bone left out;
+        ``correlation``: normalised correlation, to which every point counts.
+    part
+        What of the fixed bone the pose is refined on: ``auto`` (the shaft, and those ends that have not grown
+        away from it; the whole where the map is not rigid), ``whole``, ``shaft``, ``metaphysis``,
+        ``diaphysis``, or two shares of the length from the knee. The search always looks at the whole.
+    initial_angles
+        Axial angles in radian, of the moving bone on the fixed one, to begin from; the whole circle
+        where None.
+    start
+        A pose from which to refine, without any search: one that was made by hand.
+    allow_mirror
+        Whether a mirrored pose may be returned where it fits better (the other leg). Never silent: a note
+        says so. Without leave, a better mirrored fit marks the pair for review.
+    both_ways
+        Whether the pair is also registered the other way round, which tells the inverse error.
+    seed
+        Of the random choice of points.
+    """
+
+    kind: TransformKind | str = TransformKind.RIGID
+    metric: str = "robust"
+    part: str | Share = part.AUTO
+    initial_angles: Sequence[float] | None = None
+    start: Transform | None = None
+    allow_mirror: bool = False
+    both_ways: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        part.share_of(self.part)
+        if self.kind not in list(TransformKind):
+            known = ", ".join(TransformKind)
+            raise SettingsError(f"A transform of kind {self.kind!r} is not known; choose one of {known}.")
+        if self.metric not in METRICS:
+            raise SettingsError(f"The metric is {' or '.join(METRICS)}, not {self.metric!r}.")
+        if self.initial_angles is not None and not len(self.initial_angles):
+            raise SettingsError(
+                "The list of initial angles is empty; leave it out to search the whole circle."
+            )
+
+    @property
+    def width(self) -> float:
+        """Standard deviations from which a residual does not count."""
+        return _ROBUST if self.metric == "robust" else float("inf")
+
+
+DEFAULT: Final = Options()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +111,18 @@ class Registration:
         What was done at each size: ``spacing_mm``, ``iterations``, ``correlation``.
     mirrored_correlation
         Correlation at the coarse size of the best mirrored pose, or None where it was not tried.
+    expected_error_um
+        Expected mean displacement of the compared bone, see :mod:`bonemet.registration.trust`; None for a
+        pose that was found elsewhere.
+    part
+        Shares of the fixed bone's length, from the knee, between which it was aligned.
+    inverse_error_um
+        Mean distance by which points of the bone miss themselves, taken over by the pose and back by that of
+        the registration the other way round; None where that was not done.
+    growth
+        Along the long axis; None where the map is not rigid.
+    fragments
+        Pieces of the shaft that moved; none in a whole bone.
     """
 
     transform: Transform
@@ -65,30 +134,41 @@ class Registration:
     review: bool
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    steps: tuple[dict[str, Any], ...] = field(default=())
+    steps: tuple[dict[str, Any], ...] = ()
+    mirrored_correlation: float | None = None
+    expected_error_um: float | None = None
+    part: Share | None = None
+    inverse_error_um: float | None = None
+    growth: Growth | None = None
+    fragments: tuple[Fragment, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Begin:
+    """A coarse pose, the sizes of the search, and what is known of it so far."""
+
+    fit: Fit
+    spacing: float
+    coarse: float
+    signs: tuple[float, ...] = ()
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     mirrored_correlation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
-    """The best coarse poses: of the bone as it is, its runner-up, and of its mirror image."""
+class _Refined:
+    """A pose at the finest size, with what it was found from."""
 
-    best: Fit
-    second: Fit | None
-    mirrored: Fit | None
-    spacing: float
-    coarse: float
+    fit: Fit
+    points: Points
+    level: Level
+    steps: tuple[dict[str, Any], ...]
+    share: Share
 
 
 def register(
-    fixed: Volume,
-    moving: Volume,
-    *,
-    initial_angles: Sequence[float] | None = None,
-    kind: TransformKind | str = TransformKind.RIGID,
-    seed: int = 0,
-    allow_mirror: bool = False,
-    mapper: Mapper = map,
+    fixed: Volume, moving: Volume, options: Options = DEFAULT, *, mapper: Mapper = map
 ) -> Registration:
     """Find the pose of the moving bone on the fixed one.
 
@@ -100,16 +180,8 @@ def register(
     ----------
     fixed, moving
         One bone each.
-    initial_angles
-        Axial angles in radian, of the moving bone on the fixed one, to begin from; the whole circle
-        where None.
-    kind
-        ``rigid``, ``similarity`` or ``affine``.
-    seed
-        Of the random choice of points.
-    allow_mirror
-        Whether a mirrored pose may be returned where it fits better (the other leg). Never silent: a note
-        says so. Without leave, a better mirrored fit marks the pair for review.
+    options
+        How the pose is looked for.
     mapper
         Spreads work over threads.
 
@@ -121,39 +193,31 @@ def register(
     Raises
     ------
     InputError
-        If a volume is empty.
-    SettingsError
-        If the kind is not known, or the list of angles is empty.
+        If a volume is empty, or the part to be registered holds no bone.
     """
-    freedom = _freedom(kind)
-    if initial_angles is not None and not len(initial_angles):
-        raise SettingsError("The list of initial angles is empty; leave it out to search the whole circle.")
-    pyramids = levels.build(fixed, mapper), levels.build(moving, mapper)
-    rng = np.random.default_rng(seed)
-    found = _search(*pyramids, initial_angles, rng, mapper)
-    mirror_wins = _mirror_wins(found)
-    start = found.mirrored if mirror_wins and allow_mirror and found.mirrored else found.best
-    steps = [_record(found.spacing, start)]
-    fit = _refine_down(*pyramids, start, found.spacing, freedom, rng, steps)
-    notes = []
-    if mirror_wins and allow_mirror:
-        notes.append("The moving bone is mirrored: its mirror image fits better, as another leg's would.")
-    judged = quality.assess(*_judging_levels(*pyramids, found.coarse), fit.matrix, seed)
-    reasons = _reasons(judged) + _other_poses(found, mirror_wins and not allow_mirror)
-    signs = [*_signs(judged), _ramp(_advantage(found), 0.0, 0.3), 1.0 - (mirror_wins and not allow_mirror)]
-    mirrored = None if found.mirrored is None else found.mirrored.correlation
-    return _registration(Transform(fit.matrix, freedom), judged, signs, reasons, notes, steps, mirrored)
+    images = levels.build(fixed, mapper), levels.build(moving, mapper)
+    rng = np.random.default_rng(options.seed)
+    kind = TransformKind(options.kind)
+    begin = _begin(images, options, rng, mapper)
+    there, growth, fragments = _aligned(images, begin, options, rng)
+    error = trust.expected_error_mm(there.points, there.level, there.fit, kind, options.width)
+    judged = quality.assess(*_judging_levels(images, begin.coarse), there.fit.matrix, options.seed)
+    signs = (*begin.signs, 0.0 if fragments else 1.0)
+    reasons = (*begin.reasons, *_fragment_reasons(fragments))
+    return replace(
+        _registration(Transform(there.fit.matrix, kind), judged, signs, reasons),
+        notes=(*begin.notes, *_growth_notes(growth, there.share)),
+        steps=(_record(begin.spacing, begin.fit), *there.steps),
+        mirrored_correlation=begin.mirrored_correlation,
+        expected_error_um=None if error is None else 1000 * error,
+        part=there.share,
+        inverse_error_um=_inverse_error_um(images, begin, there, options, rng) if options.both_ways else None,
+        growth=growth,
+        fragments=fragments,
+    )
 
 
-def judge(
-    fixed: Volume,
-    moving: Volume,
-    transform: Transform,
-    *,
-    notes: Sequence[str] = (),
-    steps: Sequence[dict[str, Any]] = (),
-    mapper: Mapper = map,
-) -> Registration:
+def judge(fixed: Volume, moving: Volume, transform: Transform, *, mapper: Mapper = map) -> Registration:
     """Return a pose that was found elsewhere (by hand, by another method) with what speaks for it.
 
     Raises
@@ -161,216 +225,155 @@ def judge(
     InputError
         If a volume is empty.
     """
-    pyramids = levels.build(fixed, mapper), levels.build(moving, mapper)
-    bones = pose.principal_axis(pyramids[0].bone_mm), pose.principal_axis(pyramids[1].bone_mm)
-    spacing = max(level.spacing for level in pose.coarse_levels(*pyramids, bones))
-    judged = quality.assess(*_judging_levels(*pyramids, spacing), transform.matrix)
-    return _registration(transform, judged, _signs(judged), _reasons(judged), notes, steps)
+    images = levels.build(fixed, mapper), levels.build(moving, mapper)
+    judged = quality.assess(*_judging_levels(images, _coarse(images)), transform.matrix)
+    return _registration(transform, judged)
 
 
 def _registration(
-    transform: Transform,
-    judged: quality.Quality,
-    signs: Sequence[float],
-    reasons: Sequence[str],
-    notes: Sequence[str],
-    steps: Sequence[dict[str, Any]],
-    mirrored: float | None = None,
+    transform: Transform, judged: Quality, signs: Sequence[float] = (), reasons: Sequence[str] = ()
 ) -> Registration:
+    why = (*judged.reasons, *reasons)
     return Registration(
         transform,
         judged.correlation,
         judged.overlap,
         judged.coverage,
         judged.mutual_information,
-        round(min(signs), 4),
-        bool(reasons),
-        tuple(reasons),
-        tuple(notes),
-        tuple(steps),
-        mirrored,
+        round(min([*judged.signs, *signs]), 4),
+        bool(why),
+        why,
     )
-
-
-def _freedom(kind: TransformKind | str) -> TransformKind:
-    try:
-        return TransformKind(kind)
-    except ValueError:
-        known = ", ".join(TransformKind)
-        raise SettingsError(f"A transform of kind {kind!r} is not known; choose one of {known}.") from None
 
 
 def _record(spacing: float, fit: Fit) -> dict[str, Any]:
     return {"spacing_mm": spacing, "iterations": fit.iterations, "correlation": fit.correlation}
 
 
-def _search(
-    fixed: Pyramid,
-    moving: Pyramid,
-    angles: Sequence[float] | None,
-    rng: np.random.Generator,
-    mapper: Mapper,
-) -> _Search:
-    """Return the best coarse poses."""
-    bones = pose.principal_axis(fixed.bone_mm), pose.principal_axis(moving.bone_mm)
-    level_f, level_m = pose.coarse_levels(fixed, moving, bones)
-    cylinders = Cylinders.around(bones[0], bones[1], level_f, level_m)
-    points = rigid.edge_points(level_f, level_f, _COARSE_POINTS, rng, keep=0.6)
-    thin = points.thinned(3)
-
-    def tried(bone: Axis, count: int) -> list[Fit]:
-        starts: list[tuple[Axis, Proposal]] = [
-            (way, p) for way in (bone, bone.turned()) for p in cylinders.propose(way, count, angles)
-        ]
-
-        def quick(start: tuple[Axis, Proposal]) -> Fit:
-            matrix = cylinders.matrix(*start)
-            return rigid.refine(thin, level_m, matrix, iterations=8, tolerance=0.05, width=6.0)
-
-        return _best(list(mapper(quick, starts)), points, level_m, mapper)
-
-    plain, mirrored = tried(bones[1], _PROPOSALS), tried(bones[1].mirrored(), _MIRRORED_PROPOSALS)
-    coarse = spacing = max(level_f.spacing, level_m.spacing)
-    bar = _CONTENDS * max(fit.agreement for fit in plain + mirrored)
-    runners = [fit for fit in plain + mirrored if fit.agreement >= bar]
-    if len(runners) > 1:
-        plain, mirrored, spacing = _decide((fixed, moving), (plain, mirrored), bar, spacing, rng, mapper)
-    best = plain[0]
-    far = [f for f in plain[1:] if _apart(f.matrix, best.matrix, points) > 4 * level_m.spacing]
-    return _Search(best, far[0] if far else None, mirrored[0] if mirrored else None, spacing, coarse)
+def _coarse(images: Images) -> float:
+    """Return the size in mm of the voxels at which poses are searched."""
+    bones = pose.principal_axis(images[0].bone_mm), pose.principal_axis(images[1].bone_mm)
+    return max(level.spacing for level in pose.coarse_levels(*images, bones))
 
 
-def _best(fits: list[Fit], points: Points, level: Level, mapper: Mapper) -> list[Fit]:
-    """Return the best different poses, refined, best first."""
-    chosen: list[Fit] = []
-    for fit in sorted(fits, key=lambda f: -f.agreement):
-        if all(_apart(fit.matrix, other.matrix, points) > 1.5 * level.spacing for other in chosen):
-            chosen.append(fit)
-        if len(chosen) == _KEPT:
-            break
-
-    def fully(fit: Fit) -> Fit:
-        return rigid.refine(points, level, fit.matrix, iterations=20, tolerance=0.02, width=6.0)
-
-    return sorted(mapper(fully, chosen), key=lambda f: -f.agreement)
-
-
-def _decide(
-    images: tuple[Pyramid, Pyramid],
-    fits: tuple[list[Fit], list[Fit]],
-    bar: float,
-    spacing: float,
-    rng: np.random.Generator,
-    mapper: Mapper,
-) -> tuple[list[Fit], list[Fit], float]:
-    """Return the poses that are close to the best, judged anew one size finer, and that size.
-
-    Much lost bone can make a wrong pose look as good as the right one where voxels are coarse.
-    """
-    fixed, moving = images
-    finer = max(spacing / 2, fixed.levels[0].spacing, moving.levels[0].spacing)
-    level = moving.at(finer)
-    points = rigid.edge_points(fixed.at(finer), fixed.at(spacing), _DECIDING_POINTS, rng, keep=0.5)
-
-    def fully(fit: Fit) -> Fit:
-        return rigid.refine(points, level, fit.matrix, tolerance=0.02, width=6.0)
-
-    def again(some: list[Fit]) -> list[Fit]:
-        close = [fit for fit in some if fit.agreement >= bar] or some[:1]
-        return sorted(mapper(fully, close), key=lambda f: -f.agreement)
-
-    return again(fits[0]), again(fits[1]), finer
+def _begin(images: Images, options: Options, rng: np.random.Generator, mapper: Mapper) -> _Begin:
+    """Return the coarse pose: searched for, or given."""
+    if options.start is not None:
+        spacing = _coarse(images)
+        note = "The pose was refined from a given one; no other was looked for."
+        given = Fit(options.start.matrix, 0.0, 0.0, (1.0, 0.0), 0)
+        return _Begin(given, 2 * spacing, spacing, notes=(note,))
+    found = search(*images, options.initial_angles, rng, mapper)
+    other_leg = found.mirror_wins and not options.allow_mirror
+    best = found.best
+    notes: tuple[str, ...] = ()
+    if found.mirror_wins and options.allow_mirror and found.mirrored:
+        best = found.mirrored
+        notes = ("The moving bone is mirrored: its mirror image fits better, as another leg's would.",)
+    signs = (ramp(found.advantage, 0.0, 0.3), 0.0 if other_leg else 1.0)
+    mirrored = None if found.mirrored is None else found.mirrored.correlation
+    return _Begin(best, found.spacing, found.coarse, signs, _doubts(found, other_leg), notes, mirrored)
 
 
-def _apart(a: NDArray[np.float64], b: NDArray[np.float64], points: Points) -> float:
-    """Return the mean distance in mm between where two poses take the points."""
-    difference = (a - b)[:3]
-    moved = points.mm[::10] @ difference[:, :3].T + difference[:, 3]
-    return float(np.linalg.norm(moved, axis=1).mean())
-
-
-def _refine_down(
-    fixed: Pyramid,
-    moving: Pyramid,
-    start: Fit,
-    spacing: float,
-    kind: TransformKind,
-    rng: np.random.Generator,
-    steps: list[dict[str, Any]],
-) -> Fit:
-    """Return the pose refined from size to size, down to the coarser of the two images' own voxels."""
-    finest = max(fixed.levels[0].spacing, moving.levels[0].spacing)
-    fit = start
-    coarse = fixed.at(spacing)
-    freedoms = list(TransformKind)[: list(TransformKind).index(kind) + 1]
-    while True:
-        spacing = max(spacing / 2, finest)
-        level_f, level_m = fixed.at(spacing), moving.at(spacing)
-        points = rigid.edge_points(level_f, coarse, _FINE_POINTS, rng, keep=0.5)
-        # freedom is given little by little, or an affine map would explain a wrong size by a shear
-        for freedom in freedoms:
-            fit = rigid.refine(points, level_m, fit.matrix, kind=freedom, iterations=_ITERATIONS)
-        freedoms = [kind]
-        steps.append(_record(level_f.spacing, fit))
-        if spacing <= finest * 1.001:
-            return fit
-
-
-def _judging_levels(
-    fixed: Pyramid, moving: Pyramid, spacing: float
-) -> tuple[tuple[Level, Level], tuple[Level, Level]]:
-    """Return for both images a level at which noise is low and the cortex still shows, and a coarse one."""
-    fine = spacing / 4
-    return (fixed.at(fine), fixed.at(spacing)), (moving.at(fine), moving.at(spacing))
-
-
-def _mirror_wins(found: _Search) -> bool:
-    """Tell whether the mirror image leaves clearly less unexplained than the bone as it is."""
-    if found.mirrored is None:
-        return False
-    return 1 - found.mirrored.agreement < 0.8 * (1 - found.best.agreement)
-
-
-def _signs(judged: quality.Quality) -> list[float]:
-    """Return numbers from 0 to 1 that are low where agreement is poor; the lowest is the confidence."""
-    return [
-        _ramp(judged.correlation, 0.6, 0.9),
-        _ramp(judged.overlap, 0.4, 0.8),
-        _ramp(judged.coverage, 0.2, 0.5),
-    ]
-
-
-def _advantage(found: _Search) -> float:
-    """Return by which share the best pose leaves less unexplained than the second."""
-    if found.second is None:
-        return 1.0
-    return 1 - (1 - found.best.agreement) / max(1 - found.second.agreement, 1e-9)
-
-
-def _ramp(value: float, low: float, high: float) -> float:
-    return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def _reasons(judged: quality.Quality) -> list[str]:
-    """Return why a person should look at images that agree so well."""
-    reasons = []
-    if judged.coverage < _POOR_COVERAGE:
-        reasons.append(f"Only {judged.coverage:.0%} of a bone lies in the other image's field of view.")
-    if judged.correlation < _POOR_CORRELATION:
-        reasons.append(f"The images correlate poorly ({judged.correlation:.2f}): another bone?")
-    if judged.overlap < _POOR_OVERLAP:
-        reasons.append(f"The bones overlap poorly (Dice {judged.overlap:.2f}).")
-    return reasons
-
-
-def _other_poses(found: _Search, other_leg: bool) -> list[str]:
+def _doubts(found: Search, other_leg: bool) -> tuple[str, ...]:
     """Return why a person should look at a pose beside which others stand."""
     reasons = []
-    if _advantage(found) < 0.1:
+    if found.advantage < 0.1:
         reasons.append("Another pose fits about as well, so this one may be wrong.")
     if other_leg and found.mirrored is not None:
         reasons.append(
             f"The mirror image correlates better ({found.mirrored.correlation:.3f}) than the bone as it is "
             f"({found.best.correlation:.3f}): the other leg?"
         )
-    return reasons
+    return tuple(reasons)
+
+
+def _aligned(
+    images: Images, begin: _Begin, options: Options, rng: np.random.Generator
+) -> tuple[_Refined, Growth | None, tuple[Fragment, ...]]:
+    """Return the refined pose, and what the bone's ends and pieces say of it."""
+    share, rigid_map = part.share_of(options.part), options.kind == TransformKind.RIGID
+    auto = options.part == part.AUTO and rigid_map
+    there = _refine_down(images, begin, options, part.NAMED["shaft"] if auto else share, rng)
+    if not rigid_map:
+        return there, None, ()
+    growth, fragments = check(Pair(*images, there.fit, part.whole(images[0].bone_mm)), rng)
+    if auto:
+        finest = max(image.levels[0].spacing for image in images)
+        first, last = growth.standing(_STANDING * finest)
+        share = (0.0 if first else there.share[0], 1.0 if last else there.share[1])
+        if share != there.share:
+            again = replace(begin, fit=there.fit, spacing=2 * finest)
+            more = _refine_down(images, again, options, share, rng)
+            there = replace(more, steps=there.steps + more.steps)
+    return there, growth, fragments
+
+
+def _refine_down(
+    images: Images, begin: _Begin, options: Options, share: Share, rng: np.random.Generator
+) -> _Refined:
+    """Return the pose refined from size to size, down to the coarser of the two images' own voxels."""
+    fixed, moving = images
+    chosen = None if share == part.WHOLE else part.whole(fixed.bone_mm).between(share)
+    finest = max(fixed.levels[0].spacing, moving.levels[0].spacing)
+    kinds = list(TransformKind)
+    freedoms = kinds[: kinds.index(TransformKind(options.kind)) + 1]
+    spacing, fit, steps = begin.spacing, begin.fit, []
+    while True:
+        spacing = max(spacing / 2, finest)
+        level_f, level_m = fixed.at(spacing), moving.at(spacing)
+        points = rigid.edge_points(level_f, fixed.at(begin.coarse), _FINE_POINTS, rng, keep=0.5, part=chosen)
+        if len(points.mm) < _LEAST_POINTS:
+            raise InputError("The part of the bone that was to be registered holds hardly any bone.")
+        # freedom is given little by little, or an affine map would explain a wrong size by a shear
+        for kind in freedoms:
+            fit = rigid.refine(
+                points, level_m, fit.matrix, kind=kind, iterations=_ITERATIONS, width=options.width
+            )
+        freedoms = freedoms[-1:]
+        steps.append(_record(level_f.spacing, fit))
+        if spacing <= finest * 1.001:
+            return _Refined(fit, points, level_m, tuple(steps), share)
+
+
+def _inverse_error_um(
+    images: Images, begin: _Begin, there: _Refined, options: Options, rng: np.random.Generator
+) -> float:
+    """Return by how much points miss themselves, registered there and back again."""
+    inverse = np.asarray(np.linalg.inv(begin.fit.matrix), np.float64)
+    turned = replace(begin, fit=replace(begin.fit, matrix=inverse))
+    back = _refine_down(images[::-1], turned, options, there.share, rng)
+    return 1000 * trust.disagreement_mm(there.fit.matrix, back.fit.matrix, there.points.mm)
+
+
+def _growth_notes(growth: Growth | None, share: Share) -> tuple[str, ...]:
+    """Return one sentence on ends that grew and were therefore left out."""
+    if growth is None:
+        return ()
+    ends = (("knee", growth.proximal_mm, share[0] > 0), ("ankle", growth.distal_mm, share[1] < 1))
+    grown = [f"{mm:.3f} mm at the {end}" for end, mm, out in ends if out and mm is not None]
+    if not grown:
+        return ()
+    return (
+        f"The bone has grown by {' and '.join(grown)}; bone beyond that growth plate lies further out and is "
+        "not new.",
+    )
+
+
+def _fragment_reasons(fragments: Sequence[Fragment]) -> tuple[str, ...]:
+    """Return one sentence on pieces that moved."""
+    if not fragments:
+        return ()
+    first, last = min(f.first for f in fragments), max(f.last for f in fragments)
+    moved = max(f.moved_mm for f in fragments)
+    return (
+        f"The shaft from {first:.0%} to {last:.0%} of the length lies {moved:.2f} mm elsewhere than the "
+        "rest: a broken bone?",
+    )
+
+
+def _judging_levels(images: Images, spacing: float) -> tuple[tuple[Level, Level], tuple[Level, Level]]:
+    """Return for both images a level at which noise is low and the cortex still shows, and a coarse one."""
+    fixed, moving = images
+    fine = spacing / 4
+    return (fixed.at(fine), fixed.at(spacing)), (moving.at(fine), moving.at(spacing))

@@ -45,6 +45,20 @@ class Axis:
         """Return the frame of the bone lying the other end up."""
         return Axis(self.centre, self.frame * [1.0, -1.0, -1.0], self.length, self.radius)
 
+    def tilted(self, degrees: float) -> list[Axis]:
+        """Return eight frames around this one, leaning to all sides by so much."""
+        lean = np.tan(np.radians(degrees))
+        out = []
+        for angle in np.arange(8) * (np.pi / 4):
+            along = self.frame @ np.array([lean * np.cos(angle), lean * np.sin(angle), 1.0])
+            along = along / np.linalg.norm(along)
+            across = self.frame[:, 0] - (along @ self.frame[:, 0]) * along
+            across = across / np.linalg.norm(across)
+            hand = np.sign(np.linalg.det(self.frame))
+            frame = np.stack([across, hand * np.cross(along, across), along], axis=1)
+            out.append(Axis(self.centre, frame, self.length, self.radius))
+        return out
+
     def mirrored(self) -> Axis:
         """Return the left-handed frame, in which the bone's mirror image lies as the bone does."""
         return Axis(self.centre, self.frame * [1.0, -1.0, 1.0], self.length, self.radius)

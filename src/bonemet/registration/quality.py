@@ -14,6 +14,9 @@ from bonemet.registration.rigid import correlation
 
 _SAMPLES: Final = 20_000  # points near either bone
 _BINS: Final = 32
+_POOR_CORRELATION: Final = 0.75
+_POOR_OVERLAP: Final = 0.6
+_POOR_COVERAGE: Final = 0.35
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,32 @@ class Quality:
     coverage: float
     mutual_information: float
 
+    @property
+    def signs(self) -> list[float]:
+        """Numbers from 0 to 1 that are low where agreement is poor."""
+        return [
+            ramp(self.correlation, 0.6, 0.9),
+            ramp(self.overlap, 0.4, 0.8),
+            ramp(self.coverage, 0.2, 0.5),
+        ]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why a person should look."""
+        reasons = []
+        if self.coverage < _POOR_COVERAGE:
+            reasons.append(f"Only {self.coverage:.0%} of a bone lies in the other image's field of view.")
+        if self.correlation < _POOR_CORRELATION:
+            reasons.append(f"The images correlate poorly ({self.correlation:.2f}): another bone?")
+        if self.overlap < _POOR_OVERLAP:
+            reasons.append(f"The bones overlap poorly (Dice {self.overlap:.2f}).")
+        return reasons
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """Return 0 up to one value, 1 from another on, and a straight line between."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
 
 def mutual_information(a: NDArray[np.floating], b: NDArray[np.floating], bins: int = _BINS) -> float:
     """Return the mutual information of two lists of numbers, in nats."""
@@ -49,7 +78,7 @@ def mutual_information(a: NDArray[np.floating], b: NDArray[np.floating], bins: i
 
 def _near_bone(level: Level, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return random points (n, 3) in mm in voxels that hold bone or touch one that does."""
-    index = np.argwhere(ndimage.binary_dilation(level.bone()))
+    index = np.argwhere(ndimage.binary_dilation(level.bone))
     chosen = index[rng.integers(0, len(index), _SAMPLES)]
     return level.grid.index_to_mm(chosen + rng.uniform(-0.5, 0.5, chosen.shape))
 

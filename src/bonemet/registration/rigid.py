@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.transform import TransformKind
+from bonemet.kernels.jit import fast_kernel
 from bonemet.registration.levels import BONE, EMPTY, Level
+from bonemet.registration.part import Part
 
 _LEAST_NOISE: Final = (BONE - EMPTY) / 32  # residuals below this weigh fully
 _AGREEING: Final = (BONE - EMPTY) / 4  # points whose residual is this large do not agree at all
@@ -41,9 +43,7 @@ class Points:
 
     def thinned(self, step: int) -> Points:
         """Return every ``step``-th point."""
-        return Points(
-            np.ascontiguousarray(self.mm[::step]), self.values[::step], self.gradients[::step].copy()
-        )
+        return Points(self.mm[::step].copy(), self.values[::step].copy(), self.gradients[::step].copy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,8 @@ class Fit:
     agreement
         Share of the points that agree, by Tukey's biweight of fixed width; what ranks poses, for unlike
         correlation it is not pulled down by bone that was lost.
+    grey
+        Gain and offset that take values of the moving image to those of the fixed one.
     iterations
         Steps taken.
     """
@@ -66,10 +68,18 @@ class Fit:
     matrix: NDArray[np.float64]
     correlation: float
     agreement: float
+    grey: tuple[float, float]
     iterations: int
 
 
-def edge_points(level: Level, bone: Level, count: int, rng: np.random.Generator, keep: float) -> Points:
+def edge_points(
+    level: Level,
+    bone: Level,
+    count: int,
+    rng: np.random.Generator,
+    keep: float,
+    part: Part | None = None,
+) -> Points:
     """Return voxels with the strongest gradients among random ones near bone.
 
     Parameters
@@ -84,15 +94,18 @@ def edge_points(level: Level, bone: Level, count: int, rng: np.random.Generator,
         Chooses among voxels.
     keep
         Share of the random voxels that is kept.
+    part
+        Part of the bone from which to choose; all of it where None. There may be no points in it.
     """
-    cells = np.argwhere(bone.bone())
+    cells = bone.cells
+    if part is not None:
+        cells = cells[part.holds(bone.grid.index_to_mm(cells))]
     wanted = int(count / keep)
-    if bone is level:
+    if bone is level or not len(cells):
         index = cells if len(cells) <= wanted else cells[rng.choice(len(cells), wanted, replace=False)]
     else:
         chosen = cells[rng.integers(0, len(cells), 2 * wanted)] + rng.uniform(-0.5, 0.5, (2 * wanted, 3))
-        index = np.rint(level.grid.mm_to_index(bone.grid.index_to_mm(chosen))).astype(np.int64)
-        index = np.unique(np.clip(index, 0, np.asarray(level.grid.shape) - 1), axis=0)
+        index = _unlike(np.rint(level.grid.mm_to_index(bone.grid.index_to_mm(chosen))), level.grid.shape)
         index = index[np.sort(rng.choice(len(index), min(wanted, len(index)), replace=False))]
     values, gradients = level.gradients(np.ascontiguousarray(index))
     strength = np.einsum("ij,ij->i", gradients, gradients)
@@ -100,7 +113,14 @@ def edge_points(level: Level, bone: Level, count: int, rng: np.random.Generator,
     return Points(level.grid.index_to_mm(index[best]), values[best], gradients[best])
 
 
-def _columns(points: Points, kind: TransformKind) -> NDArray[np.float64]:
+def _unlike(index: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return the different voxels (n, 3) among some, in order, brought into the image."""
+    inside = np.clip(index.astype(np.int64), 0, np.asarray(shape) - 1)
+    flat = np.unique(np.ravel_multi_index(tuple(inside.T), shape))
+    return np.stack(np.unravel_index(flat, shape), axis=1)
+
+
+def motion_columns(points: Points, kind: TransformKind) -> NDArray[np.float64]:
     """Return the derivative of the fixed value at each point by each parameter of a small motion."""
     arm, slope = points.mm - points.mm.mean(0), points.gradients
     if kind is TransformKind.AFFINE:
@@ -142,22 +162,107 @@ def rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
-def _biweight(residual: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Return Tukey's weights, the scale found by the median absolute residual."""
-    noise = max(1.4826 * float(np.median(np.abs(residual))), _LEAST_NOISE)
-    u = np.minimum(np.abs(residual) / (width * noise), 1)
-    return np.asarray((1 - u * u) ** 2)
+@fast_kernel
+def _gather(
+    columns: NDArray[np.float64],
+    moving: NDArray[np.float32],
+    fixed: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    block: NDArray[np.int64],
+    rule: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    right: NDArray[np.float64],
+) -> None:
+    """Add up the weighted normal equations of one step, for each block of points.
+
+    The unknowns are the motion's parameters, then the grey values' gain and offset. ``rule`` holds gain
+    and offset so far, and the residual from which on a point does not count (0: all count fully).
+    """
+    count = columns.shape[1]
+    row = np.empty(count + 2)
+    for n in range(columns.shape[0]):
+        if not inside[n]:
+            continue
+        weight = 1.0
+        if rule[2] > 0:
+            u = abs(fixed[n] - rule[0] * moving[n] - rule[1]) / rule[2]
+            if u >= 1:
+                continue
+            weight = (1 - u * u) ** 2
+        for a in range(count):
+            row[a] = -columns[n, a]
+        row[count], row[count + 1] = moving[n], 1.0
+        b = block[n]
+        for a in range(count + 2):
+            pull = weight * row[a]
+            right[b, a] += pull * fixed[n]
+            for c in range(a + 1):
+                normal[b, a, c] += pull * row[c]
 
 
-def _solve(
-    columns: NDArray[np.float64], residual: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the weighted least-squares solution, held a little where the data do not decide."""
-    weighted = columns * weights[:, None]
-    normal = weighted.T @ columns
-    diagonal = np.diag_indices_from(normal)
-    normal[diagonal] = normal[diagonal] * (1 + 1e-6) + 1e-12
-    return np.asarray(np.linalg.solve(normal, weighted.T @ residual))
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """The normal equations of one step, for each block of points.
+
+    Attributes
+    ----------
+    normal, right
+        (blocks, p, p) and (blocks, p); p is the number of the motion's parameters and two.
+    """
+
+    normal: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+    def solve(self, without: int | None = None) -> NDArray[np.float64]:
+        """Return the least-squares solution, held a little where the data do not decide.
+
+        Parameters
+        ----------
+        without
+            A block that is left out.
+        """
+        normal, right = self.normal.sum(0), self.right.sum(0)
+        if without is not None:
+            normal, right = normal - self.normal[without], right - self.right[without]
+        normal = normal + np.tril(normal, -1).T
+        diagonal = np.diag_indices_from(normal)
+        normal[diagonal] = normal[diagonal] * (1 + 1e-6) + 1e-12
+        return np.asarray(np.linalg.solve(normal, right))
+
+
+def equations(
+    columns: NDArray[np.float64],
+    seen: tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_]],
+    grey: tuple[float, float],
+    width: float,
+    blocks: NDArray[np.int64] | None = None,
+) -> Equations:
+    """Return the normal equations of one step.
+
+    Parameters
+    ----------
+    columns
+        (n, p) derivatives by the motion's parameters.
+    seen
+        Values (n,) of the moving and of the fixed image, and which points lie inside the moving one.
+    grey
+        Gain and offset that take moving values to fixed ones.
+    width
+        Residuals larger than this number of standard deviations (by the median absolute residual) do not
+        count, by Tukey's biweight; not finite: all count fully.
+    blocks
+        (n,) block of each point, from 0; one block where None.
+    """
+    moving, fixed, inside = seen
+    cut = 0.0
+    if np.isfinite(width):
+        residual = np.abs(fixed - grey[0] * moving - grey[1])[inside]
+        cut = width * max(1.4826 * float(np.median(residual)), _LEAST_NOISE)
+    block = np.zeros(len(columns), np.int64) if blocks is None else blocks
+    count, size = int(block.max(initial=0)) + 1, columns.shape[1] + 2
+    out = Equations(np.zeros((count, size, size)), np.zeros((count, size)))
+    _gather(columns, moving, fixed, inside, block, np.array([*grey, cut]), out.normal, out.right)
+    return out
 
 
 def _grey_line(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> tuple[float, float]:
@@ -168,17 +273,21 @@ def _grey_line(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> tuple
     return gain, float(fixed.mean() - gain * moving.mean())
 
 
-def _judge(
-    points: Points, level: Level, matrix: NDArray[np.float64], grey: tuple[float, float], iterations: int
+def judge(
+    points: Points,
+    level: Level,
+    matrix: NDArray[np.float64],
+    grey: tuple[float, float] = (1.0, 0.0),
+    iterations: int = 0,
 ) -> Fit:
-    """Return a pose with how well it fits under a linear map of grey values."""
+    """Return a pose with how well it fits under a linear map of grey values (gain, offset)."""
     values, inside = level.sample(points.mm, matrix)
-    if inside.mean() < _LEAST_INSIDE:
-        return Fit(matrix, -1.0, 0.0, iterations)
+    if not len(inside) or inside.mean() < _LEAST_INSIDE:
+        return Fit(matrix, -1.0, 0.0, grey, iterations)
     moving, fixed = values[inside].astype(np.float64), points.values[inside]
     u = np.minimum(np.abs(fixed - grey[0] * moving - grey[1]) / _AGREEING, 1)
     agreement = float(((1 - u * u) ** 2).sum()) / len(inside)
-    return Fit(matrix, correlation(moving, fixed), agreement, iterations)
+    return Fit(matrix, correlation(moving, fixed), agreement, grey, iterations)
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -213,24 +322,21 @@ def refine(
     iterations, tolerance
         Most steps; a step that moves the points by less than this share of a voxel is the last.
     width
-        Residuals larger than this number of standard deviations do not count.
+        Residuals larger than this number of standard deviations do not count; all count where it is not
+        finite, and normalised correlation is what is then maximised.
     """
-    columns = _columns(points, kind)
+    columns = motion_columns(points, kind)
     centre = points.mm.mean(0)
     reach = float(np.sqrt(((points.mm - centre) ** 2).sum(1).mean()))
     gain, offset = 1.0, 0.0
     done = 0
     for done in range(1, iterations + 1):
         sampled, inside = level.sample(points.mm, matrix)
-        if inside.mean() < _LEAST_INSIDE:
+        if not len(inside) or inside.mean() < _LEAST_INSIDE:
             break
-        moving, fixed = sampled[inside].astype(np.float64), points.values[inside]
         if done <= 2:
-            gain, offset = _grey_line(moving, fixed)
-        residual = fixed - gain * moving - offset
-        weights = _biweight(residual, width)
-        design = np.column_stack([-columns[inside], moving, np.ones(len(moving))])
-        found = _solve(design, fixed, weights)
+            gain, offset = _grey_line(sampled[inside].astype(np.float64), points.values[inside])
+        found = equations(columns, (sampled, points.values, inside), (gain, offset), width).solve()
         step = found[:-2]
         gain, offset = min(max(found[-2], _GREY_GAIN[0]), _GREY_GAIN[1]), found[-1]
         length = _length(step, reach, kind)
@@ -239,7 +345,7 @@ def refine(
         matrix = matrix @ np.linalg.inv(small_motion(step, centre, kind))
         if length < tolerance * level.spacing:
             break
-    return _judge(points, level, matrix, (gain, offset), done)
+    return judge(points, level, matrix, (gain, offset), done)
 
 
 def _length(step: NDArray[np.float64], reach: float, kind: TransformKind) -> float:

@@ -41,12 +41,13 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(widths: Sequence[float], height: float) -> tuple[Figure, Any]:
+def panels(widths: Sequence[float], height: float) -> tuple[Figure, Any]:
+    """Return a figure of panels side by side."""
     figure = Figure(figsize=(10, height), layout="constrained")
     return figure, figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
 
 
-def _show(axes: Any, image: NDArray[Any], spacing: tuple[float, float], title: str, **how: Any) -> None:
+def show(axes: Any, image: NDArray[Any], spacing: tuple[float, float], title: str, **how: Any) -> None:
     """Show an image with millimetres along its sides; ``spacing`` is (down, across)."""
     rows, columns = image.shape[:2]
     extent = (0, columns * spacing[1], rows * spacing[0], 0)
@@ -86,11 +87,11 @@ def scan_overview(
     front_spacing
         Of the projection (z, x).
     """
-    figure, axes = _panels([1.0] * (1 + len(slices)), 4.2)
-    _show(axes[0], front, front_spacing, "from the front", cmap="gray")
+    figure, axes = panels([1.0] * (1 + len(slices)), 4.2)
+    show(axes[0], front, front_spacing, "from the front", cmap="gray")
     _contours(axes[0], front_labels, front_spacing)
     for ax, (title, grey, labels) in zip(axes[1:], slices, strict=True):
-        _show(ax, grey, spacing_mm[1:], title, cmap="gray")
+        show(ax, grey, spacing_mm[1:], title, cmap="gray")
         _contours(ax, labels, spacing_mm[1:])
     present = [v for v in LABEL_COLOURS if (front_labels == v).any()]
     patches = [Patch(color=LABEL_COLOURS[v], label=LABEL_NAMES[v]) for v in present]
@@ -133,10 +134,10 @@ def composite_planes(
 ) -> bytes:
     """Show a composite in its four greys, with the region of interest and the junction marked."""
     middle = (region[0] + region[1]) // 2
-    figure, axes = _panels([1, 1, 1.4], 4.6)
+    figure, axes = panels([1, 1, 1.4], 4.6)
     for ax, (title, image, (down, across)) in zip(axes, middle_planes(volume, middle), strict=True):
         spacing = (spacing_mm[down], spacing_mm[across])
-        _show(ax, image, spacing, title, cmap="gray", vmin=0, vmax=255)
+        show(ax, image, spacing, title, cmap="gray", vmin=0, vmax=255)
         if down == 0:
             for edge in region:
                 ax.axhline((edge + 0.5) * spacing[0], color="#56b4e9", linewidth=0.8)
@@ -155,12 +156,12 @@ def alignment_planes(
 ) -> bytes:
     """Show two registered bones over each other: both grey, the first alone red, the second alone cyan."""
     top = float(max(fixed.max(), moving.max(), 1))
-    figure, axes = _panels([1, 1, 1.4], 4.2)
+    figure, axes = panels([1, 1, 1.4], 4.2)
     centre = bone_centre(fixed, level)
     both = zip(middle_planes(fixed, level, centre), middle_planes(moving, level, centre), strict=True)
     for ax, ((title, image, (down, across)), (_, other, _)) in zip(axes, both, strict=True):
         red, cyan = image / top, other / top
-        _show(ax, np.dstack([red, cyan, cyan]), (spacing_mm[down], spacing_mm[across]), title)
+        show(ax, np.dstack([red, cyan, cyan]), (spacing_mm[down], spacing_mm[across]), title)
     return png(figure)
 
 
@@ -168,7 +169,7 @@ def lost_and_formed(
     volume: NDArray[np.uint8], spacing_mm: tuple[float, float, float], region: tuple[int, int]
 ) -> bytes:
     """Show where bone was lost and formed: the depth of changed bone along the line of sight, in mm."""
-    figure, axes = _panels([1, 1, 1, 1], 3.8)
+    figure, axes = panels([1, 1, 1, 1], 3.8)
     views = [("front", 1, spacing_mm[1], spacing_mm[2]), ("side", 2, spacing_mm[2], spacing_mm[1])]
     pairs = [(code, view) for code in (60, 240) for view in views]
     for ax, (code, (name, axis, depth, across)) in zip(axes, pairs, strict=True):
@@ -177,7 +178,7 @@ def lost_and_formed(
         shown = np.ma.masked_where(~bone, amount)
         colours = "OrRd" if code == 60 else "Blues"
         title = f"{COMPOSITE_NAMES[code]}, from the {name}"
-        _show(ax, shown, (spacing_mm[0], across), title, cmap=colours, vmin=0, vmax=max(amount.max(), 0.2))
+        show(ax, shown, (spacing_mm[0], across), title, cmap=colours, vmin=0, vmax=max(amount.max(), 0.2))
         for edge in region:
             ax.axhline((edge + 0.5) * spacing_mm[0], color="#56b4e9", linewidth=0.8)
         figure.colorbar(ax.images[0], ax=ax, shrink=0.6, label="mm").ax.tick_params(labelsize=7)
@@ -186,7 +187,7 @@ def lost_and_formed(
 
 def junction_evidence(counts: Sequence[float], junction: int | None, region: tuple[int, int]) -> bytes:
     """Show the number of closed bone contours in each slice, with the junction and the region."""
-    figure, (ax,) = _panels([1], 1.9)
+    figure, (ax,) = panels([1], 1.9)
     ax.step(range(len(counts)), counts, where="mid", color="black", linewidth=0.8)
     ax.axvspan(region[0], region[1], color="#56b4e9", alpha=0.25, label="region of interest")
     if junction is not None:

@@ -21,7 +21,7 @@ from bonemet.dataset import derived
 from bonemet.io.output import whole_file
 from bonemet.io.sidecar import Sidecar
 from bonemet.io.volumes import open_volume
-from bonemet.reporting import figures
+from bonemet.reporting import alignment, figures
 from bonemet.reporting.gather import ScanView, StudyView, TibiaView, WeekView, gather
 from bonemet.reporting.methods import methods_text, software_versions
 from bonemet.stages.outcome import Outcome, peak_memory_mb
@@ -244,6 +244,15 @@ def _pictures(first: WeekView, week: WeekView, region: dict[str, Any]) -> Iterat
     yield (
         f"Alignment: week {first.key.week} red, week {week.key.week} cyan, agreement grey.",
         figures.alignment_planes(np.asarray(fixed.data), np.asarray(moving.data), spacing, level),
+    )
+    both = np.asarray(fixed.data), np.asarray(moving.data)
+    yield (
+        f"Checkerboard: week {first.key.week} grey, week {week.key.week} bluish; edges run on if they agree.",
+        alignment.checkerboard(*both, spacing, level),
+    )
+    yield (
+        f"Flicker: weeks {first.key.week} and {week.key.week} by turns; what jumps has changed or is off.",
+        alignment.flicker(*both, spacing, level),
     )
     values = np.asarray(overlay.data)
     yield (

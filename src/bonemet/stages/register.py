@@ -1,32 +1,29 @@
-"""Register: one bone brought onto another's grid; orient: a tibia set upright by its own anatomy."""
+"""Register: one bone brought onto another's grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bonemet.core.calibration import Kind
 from bonemet.core.context import SILENT, Context
-from bonemet.core.errors import InputError, SettingsError
+from bonemet.core.errors import MissingInputError, SettingsError
 from bonemet.core.grid import Grid
-from bonemet.core.transform import Transform, TransformKind
+from bonemet.core.transform import Transform
 from bonemet.core.volume import Volume
-from bonemet.io import output, stacks
-from bonemet.io.transforms import write_transform
+from bonemet.dataset import poses
+from bonemet.io.transforms import read_transform
 from bonemet.io.volumes import open_volume
-from bonemet.kernels.interpolate import ORDERS, Order
-from bonemet.kernels.resample import resample
-from bonemet.registration import Registration, anatomical_frame, register_published
+from bonemet.kernels.interpolate import Order
+from bonemet.registration import Options, Registration, halfway, judge, register_published
 from bonemet.registration import register as align
+from bonemet.registration.part import AUTO, Share
+from bonemet.stages import _placed
+from bonemet.stages._placed import WHOLE, SliceRange
 from bonemet.stages.outcome import Outcome, Product, produce
 
-METHODS = ("default", "published")
-SliceRange = tuple[int | None, int | None]
-_WHOLE: SliceRange = (None, None)
+METHODS = ("default", "correlation", "published")
 _SEED = 1
 
 
@@ -37,11 +34,15 @@ def register(
     *,
     method: str = "default",
     kind: str = "rigid",
+    part: str | Share = AUTO,
     initial_angles: Sequence[float] | None = None,
+    pose: str | Path | None = None,
     mirror: bool = False,
+    frame: str | Path | None = None,
+    symmetric: bool = False,
     interpolation: Order = "linear",
-    moving_slices: SliceRange = _WHOLE,
-    fixed_slices: SliceRange = _WHOLE,
+    moving_slices: SliceRange = WHOLE,
+    fixed_slices: SliceRange = WHOLE,
     voxel_um: float | None = None,
     overwrite: bool = False,
     context: Context = SILENT,
@@ -58,14 +59,28 @@ def register(
         Folder for the moving volume on the fixed grid: slices of the moving volume's type, interpolated
         once. The transform stands beside it, in ``OUT.tfm``.
     method
-        ``default``: coarse pose over the whole circle, then robust least squares; ``published``: mutual
-        information by gradient descent.
+        ``default``: coarse pose over the whole circle, then robust least squares; ``correlation``: the same
+        with normalised correlation; ``published``: mutual information by gradient descent.
     kind
-        ``rigid``, ``similarity`` or ``affine`` (the last two with the default method).
+        ``rigid``, ``similarity`` or ``affine`` (the last two not with the published method).
+    part
+        What of the fixed bone is aligned: ``auto`` (the shaft, and those ends that have not grown away from
+        it), ``whole``, ``shaft`` (between the growth plates), ``metaphysis``,
+        ``diaphysis``, or two shares of the length from the knee, ``(0.1, 0.6)`` or ``0.1:0.6``.
     initial_angles
         Axial angles in radian to begin from; the whole circle by default.
+    pose
+        A review file (``poses.toml``, see :mod:`bonemet.dataset.poses`), or a hand-made pose (.tfm, .json)
+        from which to refine.
     mirror
         Whether the moving bone may be mirrored where its mirror image fits better (the other leg).
+    frame
+        Stack of the fixed bone in another frame (the output of ``orient`` or of an earlier ``register``, its
+        .tfm beside it): the moving bone is written there, both transforms made one.
+    symmetric
+        Whether to write the moving volume halfway between both, so that both are turned by as much (de
+        Bakker 2016, doi:10.1007/s10439-015-1527-9). ``OUT.fixed.tfm`` takes the fixed volume there, with
+        :func:`bonemet.stages.carry.carry`.
     interpolation
         ``linear``, ``cubic``, ``sinc`` or, for masks, ``nearest``.
     moving_slices, fixed_slices
@@ -80,9 +95,11 @@ def register(
     Returns
     -------
     Outcome
-        ``matrix`` (4 x 4, takes points of FIXED to points of MOVING), ``correlation``, ``overlap``,
+        ``matrix`` (4 x 4, takes points of OUT to points of MOVING), ``correlation``, ``overlap``,
         ``coverage``, ``mutual_information``, ``confidence``, ``review`` with ``reasons``,
-        ``translation_mm``, ``angle_deg``, ``mirrored``, ``mirrored_correlation``.
+        ``expected_error_um``, ``inverse_error_um``, ``growth``, ``fragments``, ``translation_mm``,
+        ``angle_deg``, ``mirrored``, ``mirrored_correlation``; with a frame or halfway also
+        ``fixed_matrix``, from points of FIXED.
 
     Raises
     ------
@@ -91,15 +108,21 @@ def register(
     SettingsError
         If a setting makes no sense.
     """
-    _refuse_settings(method, kind, interpolation, mirror)
     target = Path(out)
     paths = [Path(moving), Path(fixed)]
     angles = None if initial_angles is None else [float(a) for a in initial_angles]
+    place = _Place(None if frame is None else Path(frame), symmetric)
+    _placed.refuse_interpolation(interpolation)
+    _refuse_settings(method, kind, mirror, part, place)
+    metric = "correlation" if method == "correlation" else "robust"
+    options = Options(kind, metric, part, angles, allow_mirror=mirror, seed=_SEED)
     parameters = {
         "method": method,
         "kind": kind,
+        "part": part if isinstance(part, str) else list(part),
         "initial_angles": angles,
         "mirror": mirror,
+        "symmetric": symmetric,
         "interpolation": interpolation,
         "moving_slices": list(moving_slices),
         "fixed_slices": list(fixed_slices),
@@ -107,132 +130,99 @@ def register(
     }
 
     def work(partial: Path) -> Product:
-        there = _load(paths[1], voxel_um, fixed_slices)
-        here = _load(paths[0], voxel_um, moving_slices)
-        if method == "published":
-            found = register_published(there, here, initial_angles=angles, seed=_SEED, mapper=context.map)
-        else:
-            found = align(
-                there,
-                here,
-                initial_angles=angles,
-                kind=kind,
-                seed=_SEED,
-                allow_mirror=mirror,
-                mapper=context.map,
-            )
-        results = _results(found) | {"method": method}
-        return _write(partial, target, here, there.grid, (found.transform, results), interpolation, context)
+        there = _placed.load(paths[1], voxel_um, fixed_slices)
+        here = _placed.load(paths[0], voxel_um, moving_slices)
+        hand = None if pose is None else poses.read(Path(pose), here.name)
+        found = _found(there, here, method, options, hand, context)
+        grid, to_fixed = place.of(there, found.transform)
+        whole = found.transform.after(to_fixed)
+        results = _results(found) | _placed.placement(whole) | {"method": method}
+        files = [_placed.beside(target, whole)]
+        if place.elsewhere:
+            results["fixed_matrix"] = found.transform.matrix.tolist()
+            files.append(_placed.beside(target, to_fixed, ".fixed"))
+        _placed.write(partial, here, grid, whole, interpolation, context)
+        return _placed.product(here, grid, whole, results, files)
 
-    return produce(target, "register", parameters, paths, work, overwrite=overwrite)
+    more = [Path(p) for p in (pose, *place.inputs) if p is not None]
+    return produce(target, "register", parameters, [*paths, *more], work, overwrite=overwrite)
 
 
-def orient(
-    moving: str | Path,
-    out: str | Path,
-    *,
-    side: str,
-    interpolation: Order = "linear",
-    moving_slices: SliceRange = _WHOLE,
-    voxel_um: float | None = None,
-    overwrite: bool = False,
-    context: Context = SILENT,
-) -> Outcome:
-    """Set a tibia upright by its anatomy and write it so: knee first, crest to the top of each slice.
+@dataclass(frozen=True)
+class _Place:
+    """Where the moving volume is written: on the fixed grid, in a frame, or halfway."""
 
-    Parameters
-    ----------
-    moving
-        Volume of one tibia.
-    out
-        Folder for the upright stack; the transform stands beside it, in ``OUT.tfm``.
-    side
-        ``left`` or ``right``; checked against where the fibula lies.
-    interpolation, moving_slices, voxel_um, overwrite, context
-        As in :func:`register`.
+    frame: Path | None
+    symmetric: bool
 
-    Returns
-    -------
-    Outcome
-        ``matrix`` (4 x 4, takes points of the upright stack to points of MOVING), ``confidence``,
-        ``review`` with ``reasons``, ``translation_mm``, ``angle_deg``, ``mirrored`` (never).
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is not the fixed grid."""
+        return self.frame is not None or self.symmetric
 
-    Raises
-    ------
-    InputError
-        If the input is empty, holds labels or no long bone.
-    SettingsError
-        If a setting makes no sense.
-    """
-    _refuse_settings("default", "rigid", interpolation, mirror=False)
-    target = Path(out)
-    parameters = {
-        "side": side,
-        "interpolation": interpolation,
-        "moving_slices": list(moving_slices),
-        "voxel_um": voxel_um,
-    }
+    @property
+    def inputs(self) -> list[Path]:
+        """What is read for it."""
+        return [] if self.frame is None else [self.frame, self._beside(self.frame)]
 
-    def work(partial: Path) -> Product:
-        here = _load(Path(moving), voxel_um, moving_slices)
-        frame = anatomical_frame(here, side, context.map)
-        results = _placement(frame.transform) | {
-            "confidence": frame.confidence,
-            "review": frame.review,
-            "reasons": list(frame.reasons),
-            "side": side,
-        }
-        return _write(partial, target, here, frame.grid, (frame.transform, results), interpolation, context)
+    @staticmethod
+    def _beside(frame: Path) -> Path:
+        path = frame.with_name(f"{frame.name}.tfm")
+        if not path.is_file():
+            raise MissingInputError(f"{path} does not exist; the transform of a frame stands beside it.")
+        return path
 
-    return produce(target, "orient", parameters, [Path(moving)], work, overwrite=overwrite)
+    def of(self, fixed: Volume, transform: Transform) -> tuple[Grid, Transform]:
+        """Return the grid, and the map from it to the fixed volume."""
+        if self.frame is not None:
+            return open_volume(self.frame).grid, read_transform(self._beside(self.frame))
+        if self.symmetric:
+            return halfway(fixed, transform)
+        return fixed.grid, Transform.identity()
 
 
-def _refuse_settings(method: str, kind: str, interpolation: str, mirror: bool) -> None:
+def _refuse_settings(method: str, kind: str, mirror: bool, part: str | Share, place: _Place) -> None:
     if method not in METHODS:
-        raise SettingsError(f"The method is {' or '.join(METHODS)}, not {method!r}.")
-    if kind not in list(TransformKind):
-        raise SettingsError(f"The kind of transform is one of {', '.join(TransformKind)}, not {kind!r}.")
-    if interpolation not in ORDERS:
-        raise SettingsError(f"The interpolation is one of {', '.join(ORDERS)}, not {interpolation!r}.")
-    if method == "published" and (kind != "rigid" or mirror):
-        raise SettingsError("The published method is rigid and never mirrors; use the default method.")
+        raise SettingsError(f"The method is one of {', '.join(METHODS)}, not {method!r}.")
+    if method == "published" and (kind != "rigid" or mirror or part not in (AUTO, "whole")):
+        raise SettingsError(
+            "The published method is rigid, of the whole bone, and never mirrors; use the default method."
+        )
+    if place.symmetric and (kind != "rigid" or mirror or place.frame is not None):
+        raise SettingsError("Only a rigid map that does not mirror has a half, and it has no other frame.")
 
 
-def _load(path: Path, voxel_um: float | None, part: SliceRange) -> Volume:
-    """Return a volume in memory, cropped to a range of slices, of a type that can be resampled."""
-    volume = open_volume(path, voxel_um)
-    if volume.quantity.kind is Kind.LABELS:
-        raise InputError(f"{path} holds labels, not grey values; give the scan of the bone.")
-    depth, rows, columns = volume.grid.shape
-    first, last, _ = slice(*part).indices(depth)
-    if last <= first:
-        raise SettingsError(f"Slices {part[0]} to {part[1]} of {path}, which has {depth}, are none.")
-    if (first, last) != (0, depth):
-        volume = volume.crop((first, 0, 0), (last, rows, columns))
-    return volume.with_data(_plain(volume.array()))
-
-
-def _plain(data: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as bool, uint8, uint16 or float32, whichever holds them."""
-    if data.dtype in (np.bool_, np.uint8, np.uint16, np.float32):
-        return data
-    if data.dtype.kind in "ui" and data.size and data.min() >= 0 and data.max() <= np.iinfo(np.uint16).max:
-        return data.astype(np.uint16)
-    return data.astype(np.float32)
-
-
-def _placement(transform: Transform) -> dict[str, Any]:
-    return {
-        "matrix": transform.matrix.tolist(),
-        "translation_mm": transform.matrix[:3, 3].tolist(),
-        "angle_deg": transform.angle_deg,
-        "mirrored": transform.mirrored,
-    }
+def _found(
+    fixed: Volume,
+    moving: Volume,
+    method: str,
+    options: Options,
+    hand: tuple[poses.Entry, Transform | None] | None,
+    context: Context,
+) -> Registration:
+    """Return the pose, as a person's review has it where there is one."""
+    entry, start = hand or (poses.Entry(), None)
+    if start is not None and not entry.refine:
+        found = judge(fixed, moving, start, mapper=context.map)
+        found = replace(found, notes=("The pose is one given by hand, taken as it is.",))
+    elif method == "published" and start is None:
+        found = register_published(
+            fixed, moving, initial_angles=options.initial_angles, seed=_SEED, mapper=context.map
+        )
+    else:
+        found = align(fixed, moving, replace(options, start=start), mapper=context.map)
+    if entry.note:
+        found = replace(found, notes=(*found.notes, f"Review: {entry.note}"))
+    if entry.accepted and found.review:
+        said = ("A person looked and accepted the pose, in spite of: " + " ".join(found.reasons),)
+        found = replace(found, review=False, reasons=(), notes=(*found.notes, *said))
+    return found
 
 
 def _results(found: Registration) -> dict[str, Any]:
-    return _placement(found.transform) | {
+    return {
         "kind": str(found.transform.kind),
+        "part": None if found.part is None else list(found.part),
         "correlation": found.correlation,
         "overlap": found.overlap,
         "coverage": found.coverage,
@@ -242,41 +232,18 @@ def _results(found: Registration) -> dict[str, Any]:
         "reasons": list(found.reasons),
         "notes": list(found.notes),
         "mirrored_correlation": found.mirrored_correlation,
+        "expected_error_um": found.expected_error_um,
+        **_checks(found),
     }
 
 
-def _write(
-    partial: Path,
-    out: Path,
-    moving: Volume,
-    grid: Grid,
-    found: tuple[Transform, dict[str, Any]],
-    interpolation: Order,
-    context: Context,
-) -> Product:
-    """Write the moving volume on a grid, and the transform beside the output folder."""
-    transform, results = found
-    data = resample(moving.array(), moving.grid, grid, transform, order=interpolation, mapper=context.map)
-    name = moving.name or "bone"
-
-    def slices() -> Iterator[NDArray[Any]]:
-        with context.progress("write", len(data)) as tick:
-            for plane in data:
-                yield plane
-                tick(1)
-
-    stacks.write_slices(partial, f"{name} registered ", slices(), format=_format(data.dtype))
-    beside = out.with_name(out.name + ".tfm")
-    with output.whole_file(output.staged(beside)) as path:
-        write_transform(path, transform)
-    warnings = [*results["reasons"], *results.get("notes", [])]
-    if results["review"]:
-        warnings.insert(0, f"{name} was registered, but a person should look at it.")
-    view = None if moving.view is None else moving.view.seen_through(transform)
-    return Product(results, name, grid, moving.quantity, warnings, [beside], view)
-
-
-def _format(dtype: np.dtype[Any]) -> stacks.Format:
-    if dtype.kind == "f":
-        return "float"
-    return "tiff" if dtype == np.uint16 else "png"
+def _checks(found: Registration) -> dict[str, Any]:
+    """Return what was found besides the pose; null for a pose that was found elsewhere."""
+    growth = found.growth
+    ends = {"proximal_mm": growth.proximal_mm, "distal_mm": growth.distal_mm} if growth else {}
+    rest = {"total_mm": growth.total_mm, "reasons": list(growth.reasons)} if growth else {}
+    return {
+        "inverse_error_um": found.inverse_error_um,
+        "growth": ends | rest if growth else None,
+        "fragments": [{"first": f.first, "last": f.last, "moved_mm": f.moved_mm} for f in found.fragments],
+    }

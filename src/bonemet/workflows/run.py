@@ -22,9 +22,10 @@ from bonemet.stages.collect import collect
 from bonemet.stages.composite import composite
 from bonemet.stages.crop import crop
 from bonemet.stages.measure_bone import measure_bone
+from bonemet.stages.orient import orient
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 from bonemet.stages.reconstruct import reconstruct
-from bonemet.stages.register import orient, register
+from bonemet.stages.register import register
 from bonemet.stages.segment import segment
 from bonemet.workflows.ledger import Ledger
 from bonemet.workflows.place import place_bone

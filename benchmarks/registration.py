@@ -1,0 +1,273 @@
+"""Registration: accuracy, trust, speed and repeatability, beside other programs.
+
+python benchmarks/registration.py [--quick] [--json] [--only pairs,orientation,size,repeat,skulls,peers]
+    [--pairs N] [--peer-pairs N] [--voxel-um U] [--skulls FOLDER]
+
+Peers are optional: elastix and ANTs take part where ``itk-elastix`` and ``antspyx`` are installed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import registration_peers as peers
+import registration_skulls as skulls
+from harness import Figure, arguments, show
+from numpy.typing import NDArray
+from registration_truth import axial_error_deg, axis_error_deg, carved, defined_axis, shaft_points
+
+from bonemet.core.volume import Volume
+from bonemet.engine.context import ThreadContext
+from bonemet.kernels.resample import resample
+from bonemet.registration import Options, anatomical_frame, register
+from bonemet.registration.levels import grey_scale
+from bonemet.roi.composite import Guard, composite, count_change, guarded_change
+
+PARTS = ("pairs", "orientation", "size", "repeat", "skulls", "peers")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What registration made of one pair; errors in voxels of the pair."""
+
+    seed: int
+    lesion: float
+    error: float
+    largest: float
+    expected: float
+    inverse: float
+    growth: tuple[float | None, float | None]
+    review: bool
+    reasons: tuple[str, ...]
+    seconds: float
+
+
+def one_pair(k: int, voxel: float) -> Found:
+    """Register pair ``k``; two of three have lost bone, some more than 30 % of the proximal bone."""
+    pair = cases.tibia_pair(k, voxel)
+    rng = cases.generator(pair.seed, 77)
+    wanted = (0.0, float(rng.uniform(0.05, 0.3)), float(rng.uniform(0.05, 0.45)))[k % 3]
+    moving, lesion = carved(pair, wanted, rng)
+    start = time.process_time()
+    found = register(pair.fixed, moving)
+    seconds = time.process_time() - start
+    points = shaft_points(pair)
+    gap = np.linalg.norm(found.transform.apply(points) - pair.truth.apply(points), axis=1) / voxel
+    scale = 1 / (1000 * voxel)
+    growth = found.growth
+    return Found(
+        pair.seed,
+        lesion,
+        float(gap.mean()),
+        float(gap.max()),
+        (found.expected_error_um or np.inf) * scale,
+        (found.inverse_error_um or np.inf) * scale,
+        (None, None) if growth is None else (growth.proximal_mm, growth.distal_mm),
+        found.review,
+        found.reasons,
+        seconds,
+    )
+
+
+def pair_figures(count: int, voxel: float) -> list[Figure]:
+    """Return the errors of longitudinal pairs and whether the bad ones were marked."""
+    one_pair(-1, 2 * voxel)  # compiles; case -1 is seed 999
+    found = [one_pair(k, voxel) for k in range(count)]
+    for f in found:
+        if f.error >= 0.1 or f.review:
+            note(
+                f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), lesion {f.lesion:.0%}, "
+                f"marked {f.review} {' '.join(f.reasons)}"
+            )
+    error = np.array([f.error for f in found])
+    small = np.array([f.lesion <= 0.3 for f in found])
+    share = lambda good: float(np.mean(good)) if len(good) else 1.0  # noqa: E731
+    unmarked = [f for f in found if f.error >= 1 and not f.review]
+    trusted = share([f.error <= 3 * max(f.expected, f.inverse) for f in found])
+    within = share(error[small] < 1)
+    large = share(error[~small] < 1)
+    middle, late = float(np.median(error)), float(np.quantile(error, 0.95))
+    return [
+        Figure(f"pairs ({count}), lesions to 30 %: below 1 voxel", within, "", "= 1", within == 1),
+        Figure("pairs, lesions of 30 to 45 %: below 1 voxel", large, "", ">= 0.99", large >= 0.99),
+        Figure("pairs: median error", middle, "voxel", "<= 0.03", middle <= 0.03),
+        Figure("pairs: 95th percentile of the error", late, "voxel", "<= 0.1", late <= 0.1),
+        Figure("pairs: largest error", float(error.max()), "voxel"),
+        Figure("pairs: largest at any point", max(f.largest for f in found), "voxel"),
+        Figure("pairs: failures not marked for review", len(unmarked), "", "= 0", not unmarked),
+        Figure("pairs: marked for review", share([f.review for f in found]), ""),
+        Figure("pairs: median expected error", float(np.median([f.expected for f in found])), "voxel"),
+        Figure("pairs: error within 3 x the expected", trusted, "", ">= 0.95", trusted >= 0.95),
+        Figure("pairs: processor time", float(np.median([f.seconds for f in found])), "s"),
+    ]
+
+
+def orientation_figures(count: int, voxel: float) -> list[Figure]:
+    """Return how well week 0 of animals is set upright; every second leg a right one."""
+    tilts, turns, marked = [], [], []
+    for k in range(count):
+        pair = cases.tibia_pair(k, voxel, weeks=(0, 0), tumour=False)
+        frame = anatomical_frame(pair.moving, pair.side)
+        own = np.linalg.inv(pair.matrices[1][:3, :3]) @ frame.transform.matrix[:3, :3]
+        tilts.append(axis_error_deg(own, defined_axis(pair)))
+        turns.append(axial_error_deg(own, pair.side))
+        marked.append(frame.review)
+        if tilts[-1] > 0.5 or frame.review:
+            note(f"upright {pair.seed}: axis {tilts[-1]:.2f} degrees off, marked: {' '.join(frame.reasons)}")
+    offset = float(np.median(turns))
+    spread = np.abs(np.array(turns) - offset)
+    bad = spread > 4
+    within = float(np.mean(np.array(tilts) <= 0.5))
+    middle, late = float(np.median(spread)), float(np.quantile(spread, 0.95))
+    missed = int((bad & ~np.array(marked)).sum())
+    return [
+        Figure(f"upright ({count}): long axis within 0.5 degrees", within, "", "= 1", within == 1),
+        Figure("upright: largest error of the long axis", max(tilts), "degrees"),
+        Figure("upright: median error about the axis", middle, "degrees", "<= 1.5", middle <= 1.5),
+        Figure("upright: 95th percentile about the axis", late, "degrees", "<= 4", late <= 4),
+        Figure("upright: beyond 4 degrees and not marked", missed, "", "= 0", missed == 0),
+        Figure("upright: crest from the planted front (constant)", offset, "degrees"),
+    ]
+
+
+def repeat_figures(count: int, voxel: float) -> list[Figure]:
+    """Return the false change and the precision of two noisy scans of an unchanged bone."""
+    raw, guarded, volumes = [], [], []
+    for k in range(count):
+        pair = cases.tibia_pair(k, voxel, weeks=(0, 0), tumour=False)
+        found = register(pair.fixed, pair.moving, Options(both_ways=False))
+        seen = Volume(
+            resample(pair.moving.array(), pair.moving.grid, pair.fixed.grid, found.transform),
+            pair.fixed.grid,
+            pair.moving.quantity,
+        )
+        first, second = _shared(pair.fixed.array(), seen.array())
+        bars = (_threshold(first), _threshold(second))
+        change = count_change(composite(first, second, *bars))
+        bone = change.unchanged + change.resorbed
+        raw.append((change.formed + change.resorbed) / bone)
+        safe = guarded_change(first, second, bars, Guard())
+        guarded.append((safe.formed + safe.resorbed) / bone)
+        volumes.append(abs(change.formed - change.resorbed) / bone)
+    worst, precise = float(np.max(guarded)), float(np.sqrt(np.mean(np.square(volumes)) / 2))
+    return [
+        Figure(f"repeat ({count}): false change, raw, median", 100 * float(np.median(raw)), "% of BV"),
+        Figure("repeat: false change, guarded, largest", 100 * worst, "% of BV", "<= 1.5", worst <= 0.015),
+        Figure("repeat: precision of BV", 100 * precise, "%", "<= 0.5", precise <= 0.005),
+    ]
+
+
+def _shared(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both images without the slices that the second does not show whole."""
+    filled = np.flatnonzero((second > 0).any((1, 2)))
+    part = slice(int(filled[0]) + 3, int(filled[-1]) - 2)
+    return first[part], second[part]
+
+
+def _threshold(image: NDArray[Any]) -> float:
+    """Return the grey halfway between empty space and bone."""
+    low, scale = grey_scale(image, "")
+    return low + 96 / scale
+
+
+def size_figures(quick: bool) -> list[Figure]:
+    """Return time and memory at full size; each part in a process of its own, which alone is measured."""
+    words = ["--quick"] if quick else []
+    script = str(Path(__file__).with_name("registration_size.py"))
+    out = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
+    values = dict(line.split("\t") for line in out.stdout.splitlines() if "\t" in line)
+    v = {name: float(value) for name, value in values.items()}
+    ratio = v["itk linear"] / v["linear"]
+    return [
+        Figure("full size: registration", v["register"], "s", "< 5", v["register"] < 5),
+        Figure("full size: registration, processor time", v["register cpu"], "s"),
+        Figure("full size: largest memory", v["memory"], "MB", "< 2000", v["memory"] < 2000),
+        Figure("full size: error", v["error"], "voxel", "<= 0.1", v["error"] <= 0.1),
+        Figure("full size: linear resampling, processor time", v["linear"], "s"),
+        Figure("full size: SimpleITK's over it", ratio, "x", ">= 6", ratio >= 6),
+        Figure("full size: sinc resampling, processor time", v["sinc"], "s"),
+        Figure("full size: SimpleITK's sinc over it", v["itk sinc"] / v["sinc"], "x", ">= 6", None),
+        Figure("full size: largest grey difference, linear", v["grey"], "", "<= 1", v["grey"] <= 1),
+    ]
+
+
+def peer_figures(count: int, voxel: float) -> list[Figure]:
+    """Return success, error and processor time of other programs on the same pairs, interleaved."""
+    methods: dict[str, Callable[..., NDArray[np.float64]]] = {"bonemet": peers.ours, **peers.available()}
+    errors: dict[str, list[float]] = {name: [] for name in methods}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for k in range(count):
+        pair = cases.tibia_pair(k, voxel)
+        points = shaft_points(pair)
+        for name, method in methods.items():
+            start = time.process_time(), time.perf_counter()
+            matrix = method(pair.fixed, pair.moving)
+            spent[name].append((time.process_time() - start[0], time.perf_counter() - start[1]))
+            gap = points @ matrix[:3, :3].T + matrix[:3, 3] - pair.truth.apply(points)
+            errors[name].append(float(np.linalg.norm(gap, axis=1).mean() / voxel))
+            if errors[name][-1] >= 1:
+                note(f"{name}, pair {pair.seed}: {errors[name][-1]:.1f} voxel off")
+    out = []
+    ours = float(np.median([cpu for cpu, _ in spent["bonemet"]]))
+    for name in methods:
+        cpu, wall = (float(np.median([row[i] for row in spent[name]])) for i in (0, 1))
+        good = np.array(errors[name]) < 1
+        middle = float(np.median(np.array(errors[name])[good])) if good.any() else None
+        out += [
+            Figure(f"peers ({count}): {name} succeeded", float(good.mean()), ""),
+            Figure(f"peers: {name}, median error where it did", middle, "voxel"),
+            Figure(f"peers: {name}, processor time", cpu, "s"),
+            Figure(f"peers: {name}, wall time", wall, "s"),
+        ]
+        if name == peers.TUNED:
+            out.append(Figure(f"peers: {name} over ours", cpu / ours, "x", ">= 150", cpu / ours >= 150))
+    return out
+
+
+def note(text: str) -> None:
+    """Print a line about one case beside the figures."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def same_bytes(voxel: float) -> Figure:
+    """Return whether one thread and two give the same pose."""
+    pair = cases.tibia_pair(0, voxel)
+    one, two = (
+        register(pair.fixed, pair.moving, mapper=ThreadContext(n).map).transform.matrix for n in (1, 2)
+    )
+    same = np.array_equal(one, two)
+    return Figure("the same bytes with 1 and 2 threads", float(same), "", "= 1", same)
+
+
+def main() -> None:
+    """Run what was asked for and show it."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
+    parser.add_argument("--pairs", type=int, default=200, help="longitudinal pairs")
+    parser.add_argument("--peer-pairs", type=int, default=8, help="pairs for other programs, which are slow")
+    parser.add_argument("--voxel-um", type=float, default=40.0, help="voxel of the simulated bones")
+    parser.add_argument("--skulls", type=Path, default=skulls.BESIDE, help="folder of the mouse skulls")
+    options = parser.parse_args()
+    voxel, quick = options.voxel_um / 1000, options.quick
+    work: dict[str, Callable[[], list[Figure]]] = {
+        "pairs": lambda: [*pair_figures(8 if quick else options.pairs, voxel), same_bytes(voxel)],
+        "orientation": lambda: orientation_figures(8 if quick else 100, voxel),
+        "size": lambda: size_figures(quick),
+        "repeat": lambda: repeat_figures(2 if quick else 10, voxel / 2),
+        "skulls": lambda: skulls.figures(options.skulls, 3 if quick else None, note),
+        "peers": lambda: peer_figures(1 if quick else options.peer_pairs, voxel),
+    }
+    found = [figure for name in PARTS if name in options.only.split(",") for figure in work[name]()]
+    show(found, options, 1, "itk-elastix", "antspyx")
+
+
+if __name__ == "__main__":
+    main()
