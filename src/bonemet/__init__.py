@@ -20,6 +20,7 @@ _HOMES = {
     "segment": "bonemet.stages.segment",
     "register": "bonemet.stages.register",
     "composite": "bonemet.stages.composite",
+    "series": "bonemet.stages.series",
     "crop": "bonemet.stages.crop",
     "measure": "bonemet.stages.measure",
     "run": "bonemet.workflows.run",

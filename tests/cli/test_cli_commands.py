@@ -20,6 +20,7 @@ COMMANDS = [
     "segment",
     "register",
     "composite",
+    "series",
     "crop",
     "measure",
     "run",
