@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from roi_bones import greys, make
+from scipy import ndimage
 
 from bonemet.api.roi import RoICompositeCropper, slice_number
 from bonemet.core.calibration import Kind, Quantity
@@ -439,6 +440,76 @@ def test_labels_that_are_no_composite_are_refused(tmp_path, bone):
     labels = write(tmp_path / "l", bone.mask * np.uint8(3), "labels", quantity=Quantity(Kind.LABELS))
     with pytest.raises(InputError, match="not a composite"):
         crop(labels, tmp_path / "roi")
+
+
+def test_defined_regions_are_cut_out_of_cortex(tmp_path, pair, bone):
+    results = crop(pair[0], tmp_path / "roi", threshold=100, region="Diaphysis 50 %").results
+    assert results["part"] == "cortical"
+    assert results["last_slice"] - results["first_slice"] == 4
+    found = np.flatnonzero(bone.mask.any(axis=(1, 2)))
+    assert (results["first_slice"] + results["last_slice"]) / 2 == pytest.approx(found.mean(), abs=1)
+    mask = open_volume(tmp_path / "roi mask.nii.gz")
+    region = open_volume(tmp_path / "roi")
+    assert mask.grid.same_as(region.grid)
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    share = np.count_nonzero((mask.array() > 0) & bone.tibia[span]) / np.count_nonzero(bone.tibia[span])
+    assert share > 0.95
+    assert not region.array()[mask.array() == 0].any()
+    with pytest.raises(SettingsError, match="No region is called"):
+        crop(pair[0], tmp_path / "roi2", region="knee")
+    with pytest.raises(SettingsError, match="its own slices"):
+        crop(pair[0], tmp_path / "roi2", region="metaphysis", first_slice=3)
+    with pytest.raises(SettingsError, match="which one"):
+        crop(pair[0], tmp_path / "roi2", regions=tmp_path / "regions.toml")
+
+
+def test_the_marrow_space_below_a_growth_plate(tmp_path):
+    bone = make(0.06)
+    z, y, x = np.indices(bone.tibia.shape)
+    inside = np.hypot(y - 33, x - 33) * 0.06 < 1.05
+    bone.tibia[(np.abs(z * 0.06 - 1.0) < 0.07) & inside] = False
+    stack = write(
+        tmp_path / "w0", greys(bone.mask, 0.5), "871 week 0 left tibia", grid=Grid.isotropic(z.shape, 0.06)
+    )
+    results = crop(stack, tmp_path / "roi", threshold=100, region="metaphysis").results
+    assert results["growth_plate_slice"] == pytest.approx(1.0 / 0.06, abs=1.5)
+    assert results["first_slice"] == round(results["growth_plate_slice"] + 0.25 / 0.06)
+    assert results["last_slice"] - results["first_slice"] == round(1 / 0.06) - 1
+    mask = open_volume(tmp_path / "roi mask.nii.gz").array() > 0
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    assert not (mask & bone.fibula[span]).any()
+    deep = inside[span] & (np.hypot(y - 33, x - 33)[span] * 0.06 < 0.6)
+    assert mask[deep].mean() > 0.85  # the rest are trabeculae at its edge
+
+
+def test_week_0_says_where_a_later_week_is_cut(tmp_path, pair, bone):
+    later = np.where(np.indices(bone.mask.shape)[0] < bone.junction + 6, 0, greys(bone.mask, 0.5)).astype(
+        np.uint8
+    )
+    eaten = write(tmp_path / "w5", later, "871 week 5 left tibia")
+    first = crop(pair[0], tmp_path / "a", threshold=90).results
+    results = crop(eaten, tmp_path / "b", threshold=90, landmarks=pair[0]).results
+    same = ("junction_slice", "first_slice", "last_slice", "direction")
+    assert [results[k] for k in same] == [first[k] for k in same]
+    other = write(tmp_path / "other", later[:, 1:], "871 week 5 left tibia")
+    with pytest.raises(InputError, match="grid"):
+        crop(other, tmp_path / "c", threshold=90, landmarks=pair[0])
+
+
+def test_contours_drawn_by_hand_take_the_place_of_the_fibula_finder(tmp_path, overlay, bone):
+    start = crop(overlay, tmp_path / "a").results["junction_slice"]
+    drawn = np.zeros(bone.mask.shape, np.uint8)
+    for z in (start, start + 12, start + 20):
+        drawn[z] = ndimage.binary_fill_holes(ndimage.binary_closing(bone.tibia[z], iterations=3))
+    hand = write(tmp_path / "hand", drawn * np.uint8(255), "hand")
+    outcome = crop(overlay, tmp_path / "roi", contours=hand)
+    assert (outcome.results["first_slice"], outcome.results["last_slice"]) == (start, start + 20)
+    assert any("drawn part" in w and "shortened" in w for w in outcome.warnings)
+    data, whole = open_volume(tmp_path / "roi").array(), open_volume(overlay).array()[start : start + 21]
+    np.testing.assert_array_equal(data[12], np.where(drawn[start + 12], whole[12], 0))
+    assert not data[bone.fibula[start : start + 21]].any()
+    kept = np.count_nonzero((data > 0) & bone.tibia[start : start + 21])
+    assert kept > 0.95 * np.count_nonzero((whole > 0) & bone.tibia[start : start + 21])
 
 
 # the published class

@@ -116,6 +116,20 @@ def crop(
         int | None, typer.Option(help="Length in slices instead of mm.", show_default=False)
     ] = None,
     keep_fibula: Annotated[bool, typer.Option("--keep-fibula", help="Leave the fibula in.")] = False,
+    region: Annotated[
+        str | None,
+        typer.Option(help="A defined region, as metaphysis or 'diaphysis 37 %'.", show_default=False),
+    ] = None,
+    regions: Regions = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="Week 0 on the same grid, whose landmarks count.", show_default=False)
+    ] = None,
+    contours: Annotated[
+        Path | None,
+        typer.Option(
+            help="Contours drawn by hand: a mask, ImageJ .roi or .zip, napari .csv.", show_default=False
+        ),
+    ] = None,
     threshold: Threshold = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -140,6 +154,10 @@ def crop(
             length_mm=length_mm,
             length_slices=length_slices,
             keep_fibula=keep_fibula,
+            region=region,
+            regions=regions,
+            landmarks=landmarks,
+            contours=contours,
             threshold=threshold,
             voxel_um=voxel_um,
             overwrite=overwrite,

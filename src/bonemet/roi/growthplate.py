@@ -19,7 +19,7 @@ _HALF_MM = 0.05  # half the thickness of what is taken for the plate
 _BESIDE_MM = (0.1, 0.3)  # where on both sides bone is expected
 _FIRST_MM, _LAST_MM = 0.5, 3.5  # where below the bone's proximal end a plate may lie
 _SAMPLES = 60_000
-_CLEAR = 0.06  # a difference in bone share that leaves no doubt
+_CHANCE, _CLEAR = 0.5, 0.65  # how empty a gap is by chance, and how empty a plate is beyond doubt
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ def find_growth_plate(share: NDArray[Any], spacing_mm: Spacing, direction: int) 
     if len(points) < 100:
         return None
     middle = points[:, 1:].mean(axis=0)
-    best = (0.0, 0.0, 0.0, 0.0)
+    best = (0.0, 0.0, 0.0, 0.0, 0.0)
     for a in _TILTS:
         for b in _TILTS:
             depth = points[:, 0] - a * (points[:, 1] - middle[0]) - b * (points[:, 2] - middle[1])
-            gap, level = _deepest_gap(depth, bone)
+            gap, level, empty = _deepest_gap(depth, bone)
             if gap > best[0]:
-                best = (gap, level, float(a), float(b))
-    gap, level, a, b = best
+                best = (gap, level, empty, float(a), float(b))
+    gap, level, empty, a, b = best
     if gap <= 0:
         return None
     dz, dy, dx = spacing_mm
@@ -93,7 +93,7 @@ def find_growth_plate(share: NDArray[Any], spacing_mm: Spacing, direction: int) 
         end + direction * level / dz,
         (float(middle[0] / dy), float(middle[1] / dx)),
         (direction * a * dy / dz, direction * b * dx / dz),
-        round(min(1.0, gap / _CLEAR), 3),
+        round(float(np.clip((empty - _CHANCE) / (_CLEAR - _CHANCE), 0, 1)), 3),
     )
 
 
@@ -112,8 +112,11 @@ def _inside(slab: NDArray[Any], spacing_mm: Spacing) -> tuple[NDArray[np.float64
     return index * np.asarray(spacing_mm), slab[tuple(index.T)].astype(np.float64)
 
 
-def _deepest_gap(depth_mm: NDArray[np.float64], bone: NDArray[np.float64]) -> tuple[float, float]:
-    """Return how much less bone the deepest gap holds than its poorer side, and its depth in mm."""
+def _deepest_gap(depth_mm: NDArray[np.float64], bone: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the best gap's score, its depth in mm, and how empty it is (0 to 1) beside its poorer side.
+
+    The score is how much less bone it holds than its poorer side, weighed by how empty and how wide it is.
+    """
     bins = np.clip(np.floor(depth_mm / _BIN_MM), 0, None).astype(np.int64)
     size = int((_LAST_MM + _BESIDE_MM[1]) / _BIN_MM) + 2
     keep = bins < size
@@ -126,9 +129,11 @@ def _deepest_gap(depth_mm: NDArray[np.float64], bone: NDArray[np.float64]) -> tu
 
     at = np.arange(int(_FIRST_MM / _BIN_MM), int(_LAST_MM / _BIN_MM))
     near, far = _BESIDE_MM
-    gap = np.minimum(mean(-far, -near, at), mean(near, far, at)) - mean(-_HALF_MM, _HALF_MM, at)
+    beside = np.minimum(mean(-far, -near, at), mean(near, far, at))
+    gap = beside - mean(-_HALF_MM, _HALF_MM, at)
     half = round(_HALF_MM / _BIN_MM)
     area = (count[at + half] - count[at - half]) / max(1, np.max(count[2 * half :] - count[: -2 * half]))
-    gap = gap * area  # a plate lies where the bone is wide
-    best = int(np.argmax(gap))
-    return float(gap[best]), float((at[best] + 1) * _BIN_MM)
+    empty = np.clip(gap / np.maximum(beside, 1e-9), 0.0, 1.0)
+    score = gap * area**2 * np.sqrt(empty)
+    best = int(np.argmax(score))
+    return float(score[best]), float((at[best] + 1) * _BIN_MM), float(empty[best])

@@ -14,6 +14,7 @@ from bonemet.roi.junction import Junction, find_junction
 from bonemet.roi.lesions import CoarseBone
 
 LEAST_GROWTH_MM = 0.03  # less is no growth but the error of what is measured here
+_JUNCTION_MM = (0.0, 3.0)  # where a junction lies below the growth plate
 _SURE = 0.5  # confidence of the plate from which it is believed
 _MOST_GROWTH_MM = 1.5
 _CLEAR_OF_PLATE_MM = 0.1
@@ -59,12 +60,32 @@ def find_landmarks(bone: CoarseBone) -> Landmarks | None:
         return None
     step = bone.factors[0]
     last = min(bone.shape[0] - 1, int(found[-1] + 1) * step - 1)
-    plate = find_growth_plate(share, spacing, junction.direction)
     return Landmarks(
         (int(found[0]) * step, last),
         junction.direction,
         _fine(junction.slice, step),
-        None if plate is None else _refined(plate, bone.factors),
+        plate_of(bone, junction.direction),
+    )
+
+
+def plate_of(bone: CoarseBone, direction: int) -> GrowthPlate | None:
+    """Return the proximal growth plate of coarse bone, in voxels of its stack; None where none is certain."""
+    spacing = (bone.spacing_mm[0], bone.spacing_mm[1], bone.spacing_mm[2])
+    plate = find_growth_plate(bone.share, spacing, direction)
+    return None if plate is None or plate.confidence < _SURE else _refined(plate, bone.factors)
+
+
+def plate_doubt(junction: float, plate: GrowthPlate | None, direction: int, step_mm: float) -> str | None:
+    """Return what is odd about a junction beside its growth plate; None where nothing is or can be told."""
+    if plate is None:
+        return None
+    below = direction * (junction - plate.slice) * step_mm
+    if _JUNCTION_MM[0] <= below <= _JUNCTION_MM[1]:
+        return None
+    where = "below" if below >= 0 else "above"
+    return (
+        f"The junction lies {abs(below):.2f} mm {where} the growth plate, where no mouse has it; "
+        "look at the slices there."
     )
 
 
@@ -103,7 +124,7 @@ def growth_between(first: Landmarks, before: CoarseBone, after: CoarseBone) -> f
         epiphysis is not found again.
     """
     plate = first.plate
-    if plate is None or plate.confidence < _SURE:
+    if plate is None:
         return None
     step, way = before.spacing_mm[0], first.direction
     old, new = (b.share if way > 0 else b.share[::-1] for b in (before, after))
