@@ -13,11 +13,11 @@ Spacing = tuple[float, float, float]
 
 _SHELL_MM = 0.25  # bone this near to the surface bridges the plate and is left out
 _CLOSE_MM = 0.15  # half the widest gap of the cortex that the outline passes over
-_TILTS = np.linspace(-0.3, 0.3, 13)  # slopes of the plane along y and x
+_TILTS = np.linspace(-0.25, 0.25, 11)  # slopes of the plane along y and x
 _BIN_MM = 0.02
 _HALF_MM = 0.05  # half the thickness of what is taken for the plate
 _BESIDE_MM = (0.1, 0.3)  # where on both sides bone is expected
-_FIRST_MM, _LAST_MM = 0.5, 3.5  # where below the bone's proximal end a plate may lie
+_FIRST_MM, _LAST_MM = 0.9, 3.5  # where below the bone's proximal end a plate may lie
 _SAMPLES = 60_000
 _CHANCE, _CLEAR = 0.5, 0.65  # how empty a gap is by chance, and how empty a plate is beyond doubt
 
