@@ -625,15 +625,12 @@ def test_lost_and_formed_bone_show_from_their_own_sides(tmp_path):
     volume[15:25, 12:18, 22:25] = 240  # on the high x side
     path = tmp_path / "four.png"
     path.write_bytes(lost_from_four_sides(volume, (0.1, 0.1, 0.1), (10, 30)))
-    image = np.asarray(Image.open(path).convert("RGB")).astype(int)[: -image_legend(path)]
+    with Image.open(path) as picture:
+        image = np.asarray(picture.convert("RGB")).astype(int)
+    image = image[: -(len(image) // 8)]  # the legend at the foot
     quarters = np.array_split(np.arange(image.shape[1]), 4)
     red = [np.count_nonzero((image[:, q, 0] - image[:, q, 2]) > 100) for q in quarters]
     blue = [np.count_nonzero((image[:, q, 2] - image[:, q, 0]) > 100) for q in quarters]
     assert int(np.argmax(red)) == 0
     assert int(np.argmax(blue)) == 3
     assert red[1] == 0
-
-
-def image_legend(path):
-    """Return the rows at the foot of a picture that hold its legend."""
-    return Image.open(path).size[1] // 8
