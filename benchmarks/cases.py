@@ -181,6 +181,7 @@ def tibia_pair(
     weeks: tuple[int, int] | None = None,
     tumour: bool = True,
     same_pose: bool = False,
+    whole: bool = False,
     grey: bool = True,
     first: int = FIRST,
     changed: Mapping[str, Any] | None = None,
@@ -202,6 +203,8 @@ def tibia_pair(
         Whether the tibia is the inoculated one of its animal, or a control's.
     same_pose
         Whether the moving bone lies as the fixed one does, uncut and of equal gain: two scans of it.
+    whole
+        Whether the moving bone is uncut and of equal gain in its pose, so that all change is the animal's.
     """
     seed = first + k
     who, rng = mouse(seed, tumour=tumour), generator(seed, 2)
@@ -209,6 +212,8 @@ def tibia_pair(
     when = weeks or (0, 1 + int(rng.integers(5)))
     who = changed_mouse(who, max(when), changed)
     what = _drawn(rng, k, same_pose)
+    if whole:
+        what |= {"cropped_mm": (0.0, 0.0), "gain": 1.0}
     bone, upright = f"{side} tibia", MIRROR if side == "left" else np.eye(4)
     moved = what.pop("motion") @ upright
     made = []

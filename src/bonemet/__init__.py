@@ -21,6 +21,7 @@ _HOMES = {
     "register": "bonemet.stages.register",
     "carry": "bonemet.stages.carry",
     "composite": "bonemet.stages.composite",
+    "series": "bonemet.stages.series",
     "crop": "bonemet.stages.crop",
     "measure": "bonemet.stages.measure",
     "run": "bonemet.workflows.run",

@@ -21,6 +21,7 @@ COMMANDS = [
     "register",
     "carry",
     "composite",
+    "series",
     "crop",
     "measure",
     "run",

@@ -7,8 +7,9 @@ from roi_bones import greys, make
 from scipy import ndimage
 
 from bonemet.core.errors import InputError, SettingsError
-from bonemet.roi.clusters import ClusterCounter
-from bonemet.roi.composite import Change, Guard, composite, count_change, guarded_change
+from bonemet.roi.clusters import ClusterCollector
+from bonemet.roi.composite import Change, composite, count_change
+from bonemet.roi.guard import Guard, guarded_change, guarded_map
 
 
 def plain(baseline, followup, threshold):
@@ -58,7 +59,7 @@ def test_counts_and_volumes():
 @given(hnp.arrays(bool, st.tuples(st.integers(2, 12), st.just(5), st.just(4))), st.integers(1, 5))
 @settings(deadline=None, max_examples=60)
 def test_clusters_counted_in_slabs_are_those_of_the_whole(mask, step):
-    counter = ClusterCounter(mask.shape[1:])
+    counter = ClusterCollector(mask.shape[1:])
     for start in range(0, len(mask), step):
         slab = mask[start : start + step]
         counter.add(slab[:, 1:, :] if not slab[:, 0].any() else slab, (int(not slab[:, 0].any()), 0))
@@ -131,7 +132,7 @@ def test_a_film_of_one_voxel_is_dropped_and_a_layer_of_two_is_kept():
 def test_slabs_equal_the_whole(monkeypatch, guard):
     pair = block_pair(noise=30, seed=5)
     whole = guarded_change(*pair, (100, 100), guard)
-    monkeypatch.setattr("bonemet.roi.composite._SLAB_VOXELS", 5 * 44 * 48)
+    monkeypatch.setattr("bonemet.roi.guard._SLAB_VOXELS", 5 * 44 * 48)
     ticks = []
     assert guarded_change(*pair, (100, 100), guard, tick=ticks.append) == whole
     assert sum(ticks) == 40
@@ -162,3 +163,42 @@ def test_scans_of_other_scales_are_compared_by_contrast():
     other = guarded_change(before, after / 50.0, (100, 2.0), Guard())
     assert other.formed == pytest.approx(same.formed, rel=0.02)
     assert other.resorbed == pytest.approx(same.resorbed, rel=0.02)
+
+
+def test_the_map_holds_what_the_figures_count():
+    pair = block_pair(noise=25, seed=3)
+    found = guarded_map(*pair, (100, 100), Guard())
+    bone = pair[0] >= 100
+    codes = np.stack([found.codes(z, bone[z]) for z in range(len(bone))])
+    assert count_change(codes) == found.change == guarded_change(*pair, (100, 100), Guard())
+    raw = composite(*pair, 100)
+    assert set(zip(raw[codes != raw], codes[codes != raw], strict=True)) <= {(240, 0), (60, 180)}
+    np.testing.assert_array_equal(np.flatnonzero(codes == 240), found.formed)
+    np.testing.assert_array_equal(np.flatnonzero(codes == 60), found.resorbed)
+
+
+def test_the_effect_of_every_rule_is_told():
+    pair = block_pair(noise=25, seed=3)
+    raw = count_change(composite(*pair, 100))
+    found = guarded_map(*pair, (100, 100), Guard())
+    effect = found.effect(0.5)
+    assert effect["formed"]["raw_mm3"] == 0.5 * raw.formed
+    assert effect["resorbed"]["by_cluster_mm3"] == 0.5 * found.change.resorbed
+    for kind in effect.values():
+        left = list(kind.values())
+        assert left == sorted(left, reverse=True)
+        assert left[0] > left[-1]
+
+
+def test_a_change_that_the_registration_error_explains_is_none():
+    bone = np.zeros((30, 30, 30), dtype=bool)
+    bone[8:22, 8:22, 8:22] = True
+    before = ndimage.gaussian_filter(np.where(bone, 160.0, 40.0), 1.0)
+    after = ndimage.shift(before, (0, 0, 0.8), order=1, mode="nearest")
+    told = {e: guarded_change(before, after, (100, 100), Guard(0, 0.05, 0, 1, e)) for e in (0.0, 0.5, 1.0)}
+    assert told[0.0].formed > 100
+    assert told[0.5].formed <= told[0.0].formed
+    assert told[1.0].formed == told[1.0].resorbed == 0
+    hole = before.copy()
+    hole[10:18, 10:18, 10:18] = 40.0
+    assert guarded_change(before, hole, (100, 100), Guard(error_voxels=0.5)).resorbed >= 0.9 * 512

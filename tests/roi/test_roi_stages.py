@@ -1,9 +1,11 @@
+import csv
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 from roi_bones import greys, make
+from scipy import ndimage
 
 from bonemet.api.roi import RoICompositeCropper, slice_number
 from bonemet.core.calibration import Kind, Quantity
@@ -12,9 +14,11 @@ from bonemet.core.grid import Grid
 from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
+from bonemet.reporting.figures import lost_from_four_sides
 from bonemet.roi.composite import composite as compose
 from bonemet.stages.composite import composite
 from bonemet.stages.crop import crop
+from bonemet.stages.series import series
 
 VOXEL = 0.1
 
@@ -75,6 +79,8 @@ def test_composite_on_disk_is_the_definition(tmp_path, pair, weeks):
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names[0] == "871 week 3 left tibia w0w3composite 0000.png"
     assert len(names) == len(expected) + 1  # and the sidecar
+    beside = sorted(p.name for p in tmp_path.glob("out *"))
+    assert beside == ["out lesions.csv", "out lesions.nii.gz", "out remodelling.csv"]
     results = outcome.results
     for name, grey in (("unchanged_mm3", 180), ("formed_mm3", 240), ("resorbed_mm3", 60)):
         assert results[name] == pytest.approx(np.count_nonzero(expected == grey) * VOXEL**3)
@@ -175,6 +181,149 @@ def test_a_bone_beside_the_other_raises_a_doubt(tmp_path, weeks):
     ]
     outcome = composite(*paths, tmp_path / "out", threshold=90)
     assert any("share only" in w for w in outcome.warnings)
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def planted(bone):
+    """Return the bone voxels of the hole that was planted."""
+    hole = np.zeros_like(bone.mask)
+    hole[24:34, 12:24, 12:24] = True
+    return hole & bone.mask
+
+
+def test_the_planted_hole_is_a_lesion_in_labels_and_table(tmp_path, pair, bone):
+    outcome = composite(*pair, tmp_path / "out", threshold=100, context=ThreadContext(2))
+    lytic = [x for x in outcome.results["lesions"] if x["kind"] == "osteolytic"]
+    assert lytic[0]["volume_mm3"] == max(x["volume_mm3"] for x in lytic)
+    hole = planted(bone)
+    assert lytic[0]["volume_mm3"] == pytest.approx(np.count_nonzero(hole) * VOXEL**3, rel=0.25)
+    z, y, x = np.argwhere(hole).mean(axis=0) * VOXEL
+    assert lytic[0]["centre_mm"] == pytest.approx([1 + x, 2 + y, 3 + z], abs=0.1)
+    assert lytic[0]["perforations"] >= 1
+    assert outcome.results["perforations"] == sum(x["perforations"] for x in lytic)
+    labels = open_volume(tmp_path / "out lesions.nii.gz")
+    where = np.argwhere(labels.array() == lytic[0]["number"])
+    assert len(where) == round(lytic[0]["volume_mm3"] / VOXEL**3)
+    there = np.rint((labels.grid.index_to_mm(where) - (1.0, 2.0, 3.0)) / VOXEL).astype(int)
+    assert hole[tuple(there[:, ::-1].T)].mean() > 0.9
+    rows = table(tmp_path / "out lesions.csv")
+    assert [int(r["number"]) for r in rows] == [x["number"] for x in outcome.results["lesions"]]
+    assert float(rows[0]["centre_x_mm"]) == lytic[0]["centre_mm"][0]
+
+
+def test_remodelling_is_told_by_region_and_per_day(tmp_path, pair):
+    results = composite(*pair, tmp_path / "out", threshold=100).results
+    assert results["days"] == 21.0
+    whole = {m["name"]: m["value"] for m in results["remodelling"]}
+    guarded = results["guarded"]
+    before = guarded["unchanged_mm3"] + guarded["resorbed_mm3"]
+    assert whole["EV/BV"] == pytest.approx(guarded["resorbed_mm3"] / before)
+    assert whole["BRR"] == pytest.approx(whole["EV/BV"] / 21)
+    region = {r["name"]: r for r in results["regions"]}["proximal tibia"]
+    assert region["last_slice"] - region["first_slice"] == 29
+    assert region["resorbed_mm3"] > 0.9 * guarded["resorbed_mm3"]
+    assert region["net_mm3"] == pytest.approx(region["formed_mm3"] - region["resorbed_mm3"])
+    rows = table(tmp_path / "out remodelling.csv")
+    assert {r["region"] for r in rows} == {"whole", *(r["name"] for r in results["regions"])}
+    again = composite(*pair, tmp_path / "days", threshold=100, days=10.0)
+    assert {m["name"]: m["value"] for m in again.results["remodelling"]}["BRR"] == pytest.approx(
+        whole["EV/BV"] / 10
+    )
+    assert not any("two weeks" in w for w in again.warnings)
+
+
+def test_long_intervals_are_flagged_and_senseless_numbers_refused(tmp_path, pair):
+    assert any("two weeks" in w for w in composite(*pair, tmp_path / "out", threshold=100).warnings)
+    for bad in ({"days": 0.0}, {"error_um": -1.0}):
+        with pytest.raises(SettingsError):
+            composite(*pair, tmp_path / "bad", threshold=100, **bad)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_the_registration_error_goes_into_the_guard(tmp_path, pair):
+    side = sidecar.read(pair[1])
+    sidecar.write(pair[1], side.model_copy(update={"results": {"expected_error_um": 30.0}}))
+    results = composite(*pair, tmp_path / "out", threshold=100).results
+    assert results["error_um"] == 30.0
+    assert results["guard"]["error_voxels"] == pytest.approx(0.3)
+    given = composite(*pair, tmp_path / "given", threshold=100, error_um=0.0).results
+    assert given["guard"]["error_voxels"] == 0.0
+    assert given["guarded"]["resorbed_mm3"] >= results["guarded"]["resorbed_mm3"]
+
+
+def test_regions_come_from_one_file(tmp_path, pair):
+    path = tmp_path / "regions.toml"
+    path.write_text(
+        """
+[[regions]]
+name = "below"
+anchor = "junction"
+start_mm = 0.5
+length_mm = 1.0
+
+[[regions]]
+name = "middle"
+anchor = "length"
+percent = 50
+length_mm = 0.5
+""",
+        encoding="utf-8",
+    )
+    results = composite(*pair, tmp_path / "out", threshold=100, regions=path).results
+    below, middle = results["regions"]
+    assert (below["name"], middle["name"]) == ("below", "middle")
+    assert below["first_slice"] == round(results["landmarks"]["junction_slice"]) + 5
+    assert middle["last_slice"] - middle["first_slice"] == 4
+    with pytest.raises(MissingInputError):
+        composite(*pair, tmp_path / "out2", regions=tmp_path / "none.toml")
+    path.write_text('[[regions]]\nname = "a"\nanchor = "knee"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="anchor"):
+        composite(*pair, tmp_path / "out2", regions=path)
+    path.write_text("[region]\nlength_mm = 2.0\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="no region"):
+        composite(*pair, tmp_path / "out2", regions=path)
+
+
+def test_bones_without_a_fibula_have_change_but_no_landmarks(tmp_path, bone):
+    greyed = [greys(m, 0.5, 4, s) for s, m in ((1, bone.tibia), (2, bone.tibia & ~planted(bone)))]
+    paths = [write(tmp_path / n, d, n) for n, d in zip("ab", greyed, strict=True)]
+    results = composite(*paths, tmp_path / "out", threshold=100).results
+    assert results["landmarks"]["direction"] is None
+    assert results["growth"]["growth_mm"] is None
+    assert all(r["net_mm3"] is None and r["reason"] for r in results["regions"])
+    assert results["lesions"][0]["below_growth_plate_mm"] is None
+    assert results["days"] is None
+
+
+# series
+
+
+def test_a_series_lays_each_week_on_week_0_and_on_the_one_before(tmp_path, pair, weeks):
+    last = write(tmp_path / "w4", weeks[1], "871 week 4 left tibia")
+    outcome = series([*pair, last], tmp_path / "all", threshold=100)
+    names = [p["folder"].split("all/")[-1].split("all\\")[-1] for p in outcome.results["pairs"]]
+    assert names == [
+        "871 week 3 left tibia w0w3composite",
+        "871 week 4 left tibia w0w4composite",
+        "871 week 4 left tibia w3w4composite",
+    ]
+    np.testing.assert_array_equal(
+        open_volume(tmp_path / "all" / names[1]).array(), compose(weeks[0], weeks[1], 100)
+    )
+    between = sidecar.read(tmp_path / "all" / names[2]).results
+    assert between["formed_mm3"] == between["resorbed_mm3"] == 0
+    first = sidecar.read(tmp_path / "all" / names[0]).results
+    assert between["landmarks"] == first["landmarks"]
+    assert [r["first_slice"] for r in between["regions"]] == [r["first_slice"] for r in first["regions"]]
+    assert [p["days"] for p in outcome.results["pairs"]] == [21.0, 28.0, 7.0]
+    assert series([*pair, last], tmp_path / "all", threshold=100).done_before
+    with pytest.raises(SettingsError, match="at least two"):
+        series(pair[:1], tmp_path / "other")
+    with pytest.raises(SettingsError, match="twice"):
+        series([pair[0], pair[0]], tmp_path / "other")
 
 
 # crop
@@ -294,6 +443,76 @@ def test_labels_that_are_no_composite_are_refused(tmp_path, bone):
         crop(labels, tmp_path / "roi")
 
 
+def test_defined_regions_are_cut_out_of_cortex(tmp_path, pair, bone):
+    results = crop(pair[0], tmp_path / "roi", threshold=100, region="Diaphysis 50 %").results
+    assert results["part"] == "cortical"
+    assert results["last_slice"] - results["first_slice"] == 4
+    found = np.flatnonzero(bone.mask.any(axis=(1, 2)))
+    assert (results["first_slice"] + results["last_slice"]) / 2 == pytest.approx(found.mean(), abs=1)
+    mask = open_volume(tmp_path / "roi mask.nii.gz")
+    region = open_volume(tmp_path / "roi")
+    assert mask.grid.same_as(region.grid)
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    share = np.count_nonzero((mask.array() > 0) & bone.tibia[span]) / np.count_nonzero(bone.tibia[span])
+    assert share > 0.95
+    assert not region.array()[mask.array() == 0].any()
+    with pytest.raises(SettingsError, match="No region is called"):
+        crop(pair[0], tmp_path / "roi2", region="knee")
+    with pytest.raises(SettingsError, match="its own slices"):
+        crop(pair[0], tmp_path / "roi2", region="metaphysis", first_slice=3)
+    with pytest.raises(SettingsError, match="which one"):
+        crop(pair[0], tmp_path / "roi2", regions=tmp_path / "regions.toml")
+
+
+def test_the_marrow_space_below_a_growth_plate(tmp_path):
+    bone = make(0.06)
+    z, y, x = np.indices(bone.tibia.shape)
+    inside = np.hypot(y - 33, x - 33) * 0.06 < 1.05
+    bone.tibia[(np.abs(z * 0.06 - 1.0) < 0.07) & inside] = False
+    stack = write(
+        tmp_path / "w0", greys(bone.mask, 0.5), "871 week 0 left tibia", grid=Grid.isotropic(z.shape, 0.06)
+    )
+    results = crop(stack, tmp_path / "roi", threshold=100, region="metaphysis").results
+    assert results["growth_plate_slice"] == pytest.approx(1.0 / 0.06, abs=1.5)
+    assert results["first_slice"] == round(results["growth_plate_slice"] + 0.25 / 0.06)
+    assert results["last_slice"] - results["first_slice"] == round(1 / 0.06) - 1
+    mask = open_volume(tmp_path / "roi mask.nii.gz").array() > 0
+    span = slice(results["first_slice"], results["last_slice"] + 1)
+    assert not (mask & bone.fibula[span]).any()
+    deep = inside[span] & (np.hypot(y - 33, x - 33)[span] * 0.06 < 0.6)
+    assert mask[deep].mean() > 0.85  # the rest are trabeculae at its edge
+
+
+def test_week_0_says_where_a_later_week_is_cut(tmp_path, pair, bone):
+    later = np.where(np.indices(bone.mask.shape)[0] < bone.junction + 6, 0, greys(bone.mask, 0.5)).astype(
+        np.uint8
+    )
+    eaten = write(tmp_path / "w5", later, "871 week 5 left tibia")
+    first = crop(pair[0], tmp_path / "a", threshold=90).results
+    results = crop(eaten, tmp_path / "b", threshold=90, landmarks=pair[0]).results
+    same = ("junction_slice", "first_slice", "last_slice", "direction")
+    assert [results[k] for k in same] == [first[k] for k in same]
+    other = write(tmp_path / "other", later[:, 1:], "871 week 5 left tibia")
+    with pytest.raises(InputError, match="grid"):
+        crop(other, tmp_path / "c", threshold=90, landmarks=pair[0])
+
+
+def test_contours_drawn_by_hand_take_the_place_of_the_fibula_finder(tmp_path, overlay, bone):
+    start = crop(overlay, tmp_path / "a").results["junction_slice"]
+    drawn = np.zeros(bone.mask.shape, np.uint8)
+    for z in (start, start + 12, start + 20):
+        drawn[z] = ndimage.binary_fill_holes(ndimage.binary_closing(bone.tibia[z], iterations=3))
+    hand = write(tmp_path / "hand", drawn * np.uint8(255), "hand")
+    outcome = crop(overlay, tmp_path / "roi", contours=hand)
+    assert (outcome.results["first_slice"], outcome.results["last_slice"]) == (start, start + 20)
+    assert any("drawn part" in w and "shortened" in w for w in outcome.warnings)
+    data, whole = open_volume(tmp_path / "roi").array(), open_volume(overlay).array()[start : start + 21]
+    np.testing.assert_array_equal(data[12], np.where(drawn[start + 12], whole[12], 0))
+    assert not data[bone.fibula[start : start + 21]].any()
+    kept = np.count_nonzero((data > 0) & bone.tibia[start : start + 21])
+    assert kept > 0.95 * np.count_nonzero((whole > 0) & bone.tibia[start : start + 21])
+
+
 # the published class
 
 BELOW, ABOVE = "first_slice_selected_below_t-f_junction", "first_slice_selected_above_t-f_junction"
@@ -394,3 +613,24 @@ def test_slice_numbers(value, number):
 def test_what_is_no_slice_number(value):
     with pytest.raises(SettingsError, match="first_slice_selected"):
         slice_number(value, "first_slice_selected")
+
+
+# pictures
+
+
+def test_lost_and_formed_bone_show_from_their_own_sides(tmp_path):
+    volume = np.zeros((40, 30, 30), np.uint8)
+    volume[5:35, 8:22, 8:22] = 180
+    volume[15:25, 8:11, 12:18] = 60  # on the low y side
+    volume[15:25, 12:18, 22:25] = 240  # on the high x side
+    path = tmp_path / "four.png"
+    path.write_bytes(lost_from_four_sides(volume, (0.1, 0.1, 0.1), (10, 30)))
+    with Image.open(path) as picture:
+        image = np.asarray(picture.convert("RGB")).astype(int)
+    image = image[: -(len(image) // 8)]  # the legend at the foot
+    quarters = np.array_split(np.arange(image.shape[1]), 4)
+    red = [np.count_nonzero((image[:, q, 0] - image[:, q, 2]) > 100) for q in quarters]
+    blue = [np.count_nonzero((image[:, q, 2] - image[:, q, 0]) > 100) for q in quarters]
+    assert int(np.argmax(red)) == 0
+    assert int(np.argmax(blue)) == 3
+    assert red[1] == 0

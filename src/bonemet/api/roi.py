@@ -107,10 +107,8 @@ class RoICompositeCropper:
         """
         source = Path(input_folder)
         target = self._target(source, output_folder)
-        slices = {
-            "first_slice": self._given(first_slice_selected, "first_slice_selected"),
-            "last_slice": self._given(last_slice_selected, "last_slice_selected"),
-        }
+        first = self._given(first_slice_selected, "first_slice_selected")
+        last = self._given(last_slice_selected, "last_slice_selected")
         below = slice_number(first_slice_below_tf_junction, "first_slice_below_tf_junction")
         below = self._below if below is None else below
         done: list[Outcome] = []
@@ -122,7 +120,8 @@ class RoICompositeCropper:
                     crop(
                         composite,
                         out,
-                        **slices,
+                        first_slice=first,
+                        last_slice=last,
                         below_junction=below or 0,
                         length_mm=self._length_mm,
                         keep_fibula=self._keep_fibula,

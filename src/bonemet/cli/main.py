@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bonemet._version import __version__
-from bonemet.cli import steps, studies
+from bonemet.cli import change, steps, studies
 from bonemet.cli.commands import Commands
 
 app = typer.Typer(
@@ -44,8 +44,9 @@ for command in (
     steps.segment,
     steps.register,
     steps.carry,
-    steps.composite,
-    steps.crop,
+    change.composite,
+    change.series,
+    change.crop,
     steps.measure,
     studies.run,
     studies.report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,4 +20,8 @@ VoxelUm = Annotated[
 ]
 Threshold = Annotated[
     float | None, typer.Option(help="Bone is grey >= T; without it, Otsu's.", show_default=False)
+]
+Regions = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with [[regions]]; the published ones by default.", show_default=False),
 ]

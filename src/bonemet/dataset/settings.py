@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bonemet.core.errors import SettingsError
+from bonemet.core.errors import MissingInputError, SettingsError
+from bonemet.roi.regions import DEFAULT, Definition
 
 NAME = "study.toml"
 
@@ -54,6 +55,21 @@ class Region(_Section):
     length_mm: float = Field(default=3.0, gt=0)
 
 
+class RegionOfBone(_Section):
+    """One region that changes are measured in; see :class:`bonemet.roi.regions.Definition`."""
+
+    name: str = Field(min_length=1)
+    anchor: Literal["junction", "growth plate", "length"]
+    start_mm: float = 0.0
+    percent: float = Field(default=50.0, ge=0, le=100)
+    length_mm: float = Field(default=1.0, gt=0)
+    part: Literal["whole", "trabecular", "cortical"] = "whole"
+
+    def definition(self) -> Definition:
+        """Return it as the numerics know it."""
+        return Definition(**self.model_dump())
+
+
 class StudySettings(_Section):
     """Everything that ``study.toml`` may say; what it leaves out has the values shown here."""
 
@@ -61,6 +77,11 @@ class StudySettings(_Section):
     segmentation: Segmentation = Segmentation()
     registration: Registration = Registration()
     region: Region = Region()
+    regions: tuple[RegionOfBone, ...] | None = None
+
+    def definitions(self) -> tuple[Definition, ...]:
+        """Return the regions that changes are measured in; the published ones where none are named."""
+        return DEFAULT if self.regions is None else tuple(r.definition() for r in self.regions)
 
 
 def read(study: Path) -> StudySettings:
@@ -72,8 +93,11 @@ def read(study: Path) -> StudySettings:
         If the file is no TOML, or names a setting that does not exist, or gives one a senseless value.
     """
     path = study / NAME
-    if not path.is_file():
-        return StudySettings()
+    return read_file(path) if path.is_file() else StudySettings()
+
+
+def read_file(path: Path) -> StudySettings:
+    """Read settings from a file; see :func:`read`."""
     try:
         return StudySettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -82,3 +106,24 @@ def read(study: Path) -> StudySettings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{path}: the setting {where} is not usable ({first['msg']}).") from error
+
+
+def read_regions(path: Path) -> tuple[Definition, ...]:
+    """Return the regions that a TOML file defines, in ``[[regions]]`` tables as in ``study.toml``.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    SettingsError
+        If it is no TOML, names no region, or one twice, or a setting that does not exist.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path} is no file; give the TOML file that defines the regions.")
+    found = read_file(path).regions
+    if not found:
+        raise SettingsError(f"{path} defines no region; add [[regions]] tables.")
+    names = [r.name for r in found]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"{path} gives two regions one name; names are {', '.join(names)}.")
+    return tuple(r.definition() for r in found)

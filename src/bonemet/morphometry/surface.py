@@ -19,7 +19,7 @@ from scipy.spatial import SphericalVoronoi
 
 from bonemet.core.context import Mapper
 
-_STEPS = (
+STEPS = (
     (0, 0, 1), (0, 1, 0), (1, 0, 0),
     (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0),
     (1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1),
@@ -49,13 +49,13 @@ def surface_area(
     depth = code.shape[0]
 
     def crossings(z: int) -> NDArray[np.int64]:
-        return np.array([_count(code, z, step) for step in _STEPS], dtype=np.int64)
+        return np.array([_count(code, z, step) for step in STEPS], dtype=np.int64)
 
-    total = np.zeros(len(_STEPS), dtype=np.int64)
+    total = np.zeros(len(STEPS), dtype=np.int64)
     for counts in mapper(crossings, range(depth)):
         total += counts
     edge = np.asarray(spacing, dtype=np.float64)
-    length = np.sqrt(((np.asarray(_STEPS) * edge) ** 2).sum(axis=1))
+    length = np.sqrt(((np.asarray(STEPS) * edge) ** 2).sum(axis=1))
     # Lines of one direction stand for an area of voxel volume / step length each. A surface element shows,
     # over all directions, half of its area on average, hence the factor 2.
     return float(2 * np.sum(direction_weights(spacing) * total * edge.prod() / length))
@@ -63,7 +63,7 @@ def surface_area(
 
 def direction_weights(spacing: Sequence[float]) -> NDArray[np.float64]:
     """Return the share of the sphere (13,) that lies nearest to each direction or its opposite."""
-    steps = np.asarray(_STEPS) * np.asarray(spacing, dtype=np.float64)
+    steps = np.asarray(STEPS) * np.asarray(spacing, dtype=np.float64)
     points = np.concatenate([steps, -steps])
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     areas = SphericalVoronoi(points).calculate_areas()

@@ -165,24 +165,55 @@ def alignment_planes(
     return png(figure)
 
 
-def lost_and_formed(
+def lost_from_four_sides(
     volume: NDArray[np.uint8], spacing_mm: tuple[float, float, float], region: tuple[int, int]
 ) -> bytes:
-    """Show where bone was lost and formed: the depth of changed bone along the line of sight, in mm."""
-    figure, axes = panels([1, 1, 1, 1], 3.8)
-    views = [("front", 1, spacing_mm[1], spacing_mm[2]), ("side", 2, spacing_mm[2], spacing_mm[1])]
-    pairs = [(code, view) for code in (60, 240) for view in views]
-    for ax, (code, (name, axis, depth, across)) in zip(axes, pairs, strict=True):
-        amount = (volume == code).sum(axis=axis) * depth
-        bone = (volume > 0).any(axis=axis)
-        shown = np.ma.masked_where(~bone, amount)
-        colours = "OrRd" if code == 60 else "Blues"
-        title = f"{COMPOSITE_NAMES[code]}, from the {name}"
-        show(ax, shown, (spacing_mm[0], across), title, cmap=colours, vmin=0, vmax=max(amount.max(), 0.2))
+    """Show the near half of a composite from four sides: lost bone red and formed bone blue on a relief.
+
+    Colour grows with the depth of changed bone along the line of sight, full at 0.3 mm.
+    """
+    figure, axes = panels([1, 1, 1, 1], 4.4)
+    middle = bone_centre(volume, (region[0] + region[1]) // 2)
+    for ax, (title, axis, flipped) in zip(axes, _SIDES, strict=True):
+        place = middle[axis - 1]
+        half = volume.take(range(place, volume.shape[axis]) if flipped else range(place + 1), axis=axis)
+        near = np.flip(half, axis) if flipped else half
+        image = _relief(near, axis, spacing_mm)
+        for code, colour in ((60, _LOST), (240, _NEW)):
+            depth = (near == code).sum(axis=axis) * spacing_mm[axis]
+            share = np.clip(depth / _FULL_MM, 0, 1)[..., None]
+            image = image * (1 - share) + np.asarray(colour) * share
+        across = spacing_mm[3 - axis]
+        show(ax, image, (spacing_mm[0], across), title)
         for edge in region:
             ax.axhline((edge + 0.5) * spacing_mm[0], color="#56b4e9", linewidth=0.8)
-        figure.colorbar(ax.images[0], ax=ax, shrink=0.6, label="mm").ax.tick_params(labelsize=7)
+    patches = [Patch(color=_LOST, label="lost"), Patch(color=_NEW, label="formed")]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return png(figure)
+
+
+_SIDES = (
+    ("low y side", 1, False),
+    ("high y side", 1, True),
+    ("low x side", 2, False),
+    ("high x side", 2, True),
+)
+_LOST, _NEW = (0.84, 0.15, 0.0), (0.0, 0.35, 0.75)
+_FULL_MM = 0.3
+
+
+def _relief(
+    near: NDArray[np.uint8], axis: int, spacing_mm: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """Return the bone seen along an axis as grey relief (z, across, 3), lit from above, white around it."""
+    bone = near > 0
+    hit = bone.any(axis=axis)
+    depth = np.where(hit, bone.argmax(axis=axis) * spacing_mm[axis], np.nan)
+    filled = np.where(hit, depth, np.nanmax(depth) if hit.any() else 0.0)
+    down, across = np.gradient(filled, spacing_mm[0], spacing_mm[3 - axis])
+    light = (1.0 - 0.5 * down + 0.3 * across) / np.sqrt(1 + down**2 + across**2)
+    grey = np.where(hit, 0.35 + 0.5 * np.clip(light, 0, 1.2) / 1.2, 1.0)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def junction_evidence(counts: Sequence[float], junction: int | None, region: tuple[int, int]) -> bytes:

@@ -260,8 +260,8 @@ def _pictures(first: WeekView, week: WeekView, region: dict[str, Any]) -> Iterat
         figures.composite_planes(values, spacing, span, region.get("junction_slice")),
     )
     yield (
-        "Depth of lost and of formed bone along the line of sight.",
-        figures.lost_and_formed(values, spacing, span),
+        "From four sides, the near half of the bone: lost bone red, formed bone blue, deeper where stronger.",
+        figures.lost_from_four_sides(values, spacing, span),
     )
 
 

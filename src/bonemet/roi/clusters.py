@@ -1,4 +1,4 @@
-"""Sizes of connected clusters, counted slab by slab."""
+"""Connected clusters of a mask that comes slab by slab: their voxels and their sizes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_CORNERS = np.ones((3, 3, 3), dtype=bool)
+CORNERS = np.ones((3, 3, 3), dtype=bool)
 
 
-class ClusterCounter:
-    """Counts the voxels of every 26-connected cluster of a mask that comes in slabs, in order along z.
+class ClusterCollector:
+    """Collects the voxels of every 26-connected cluster of a mask that comes in slabs, in order along z.
 
-    Only the last slice of the labels is kept between slabs.
+    Memory goes by the number of voxels in the mask: of the rest only the last slice of labels is kept.
 
     Parameters
     ----------
@@ -23,7 +23,9 @@ class ClusterCounter:
     def __init__(self, shape: tuple[int, int]) -> None:
         self._plane = np.zeros(shape, dtype=np.int64)
         self._parent: list[int] = [0]
-        self._sizes: list[int] = [0]
+        self._depth = 0
+        self._voxels: list[NDArray[np.int64]] = []
+        self._labels: list[NDArray[np.int64]] = []
 
     def add(self, mask: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> None:
         """Add the next slab.
@@ -35,20 +37,28 @@ class ClusterCounter:
         corner
             First row and column of the window.
         """
-        labels, count = ndimage.label(mask, structure=_CORNERS)
+        labels, count = ndimage.label(mask, structure=CORNERS)
         base = len(self._parent) - 1
         self._parent.extend(range(base + 1, base + 1 + count))
-        self._sizes.extend(np.bincount(labels.ravel(), minlength=count + 1)[1:].tolist())
-        first = self._whole_plane(labels[0], base, corner)
-        self._join(first)
+        z, y, x = np.nonzero(labels)
+        rows, columns = self._plane.shape
+        self._voxels.append(((z + self._depth) * rows + y + corner[0]) * columns + x + corner[1])
+        self._labels.append(labels[z, y, x].astype(np.int64) + base)
+        self._depth += len(mask)
+        self._join(self._whole_plane(labels[0], base, corner))
         self._plane = self._whole_plane(labels[-1], base, corner)
+
+    def clusters(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the flat indices of all voxels, rising, and the number (from 0) of the cluster of each."""
+        if not self._voxels:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        root = np.array([self._root(i) for i in range(len(self._parent))], dtype=np.int64)
+        _, number = np.unique(root[np.concatenate(self._labels)], return_inverse=True)
+        return np.concatenate(self._voxels), number.astype(np.int64)
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the number of voxels of every cluster."""
-        total = np.zeros(len(self._parent), dtype=np.int64)
-        roots = [self._root(i) for i in range(len(self._parent))]
-        np.add.at(total, roots, np.asarray(self._sizes, dtype=np.int64))
-        return total[total > 0]
+        return np.bincount(self.clusters()[1]).astype(np.int64)
 
     def _whole_plane(
         self, labels: NDArray[np.int32], base: int, corner: tuple[int, int]

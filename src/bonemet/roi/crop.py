@@ -76,7 +76,7 @@ def region_below(
     """
     start = junction + direction * below
     end = start + direction * (length - 1)
-    return _within(min(start, end), max(start, end), bone_slices, "bone")
+    return within(min(start, end), max(start, end), bone_slices, "bone")
 
 
 def region_between(first_slice: int | None, last_slice: int | None, length: int, depth: int) -> Region:
@@ -108,10 +108,10 @@ def region_between(first_slice: int | None, last_slice: int | None, length: int,
         raise SettingsError("A region needs its first or its last slice.")
     if first > last:
         raise SettingsError(f"The first slice, {first}, comes after the last, {last}; exchange them.")
-    return _within(first, last, (0, depth - 1), "stack")
+    return within(first, last, (0, depth - 1), "stack")
 
 
-def _within(first: int, last: int, limits: tuple[int, int], what: str) -> Region:
+def within(first: int, last: int, limits: tuple[int, int], what: str) -> Region:
     """Return the part of a region that lies within limits, saying so where it was shortened."""
     low, high = max(first, limits[0]), min(last, limits[1])
     if low > high:

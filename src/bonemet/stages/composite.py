@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,22 @@ from numpy.typing import NDArray
 
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.context import SILENT, Context
-from bonemet.core.errors import InputError
+from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.ids import ScanKey
 from bonemet.core.view import View, both
 from bonemet.core.volume import Volume
-from bonemet.io import stacks
+from bonemet.dataset import settings
+from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
-from bonemet.roi.composite import Change, Guard, count_change, guarded_change
+from bonemet.roi.composite import KEPT, RESORBED, Change, count_change
 from bonemet.roi.composite import composite as compose
+from bonemet.roi.guard import Guard
+from bonemet.roi.lesions import CoarseBone
+from bonemet.roi.regions import DEFAULT
 from bonemet.segmentation.threshold import otsu
+from bonemet.stages._change import Pair, measure_change
+from bonemet.stages._change_files import write_beside
 from bonemet.stages._seen import Seen
 from bonemet.stages.checks import refuse_threshold
 from bonemet.stages.outcome import Outcome, Product, produce
@@ -35,6 +43,11 @@ def composite(
     out: str | Path,
     *,
     threshold: float | None = None,
+    days: float | None = None,
+    error_um: float | None = None,
+    guard: Guard | None = None,
+    regions: str | Path | None = None,
+    landmarks: str | Path | None = None,
     voxel_um: float | None = None,
     overwrite: bool = False,
     context: Context = SILENT,
@@ -50,6 +63,17 @@ def composite(
     threshold
         Bone is grey >= threshold in both (the published "above 75" is 76); by default Otsu's threshold of
         the baseline's greys other than 0.
+    days
+        Between the scans, for rates; by default seven for each week between the names.
+    error_um
+        Expected error of the registration, which the guard takes into account; by default what `register`
+        expected of both scans.
+    guard
+        What counts as a change.
+    regions
+        TOML file that defines regions; the published ones by default.
+    landmarks
+        Registered scan of week 0, whose landmarks count, where the baseline is a later week.
     voxel_um
         Voxel size that overrides log and header.
     overwrite
@@ -61,9 +85,14 @@ def composite(
     -------
     Outcome
         ``unchanged_mm3``, ``formed_mm3``, ``resorbed_mm3``, ``net_mm3``: counted in the composite as it is;
-        ``guarded``: the same with noise guarded against, by the settings in ``guard``; ``threshold``.
+        ``guarded``: the same with noise guarded against, by the settings in ``guard``, and ``guard_effect``,
+        what each rule of the guard left; ``lesions``, a list, and ``perforations``, their holes through the
+        cortex; ``scattered``: guarded change outside lesions; ``remodelling``: MV/BV, EV/BV, BFR, BRR, MS,
+        ES, MAR, MRR; ``regions``: all of that by region; ``landmarks``; ``growth``: what lies beyond the
+        growth plate of a growing bone, and is no formation; ``days``; ``threshold``.
         ``outside_view_mm3``: bone that one of the scans did not see, which is neither lost nor formed
-        (only where it is known what they saw).
+        (only where it is known what they saw). Beside the folder stand ``OUT lesions.nii.gz`` (their
+        numbers), ``OUT lesions.csv`` and ``OUT remodelling.csv``.
 
     Raises
     ------
@@ -71,9 +100,19 @@ def composite(
         If the two do not lie on one grid, are of different bones or hold no bone.
     """
     refuse_threshold(threshold)
+    _refuse_numbers(days, error_um)
     paths = [Path(baseline), Path(followup)]
-    guard = Guard()
-    parameters = {"threshold": threshold, "voxel_um": voxel_um, "guard": guard.as_dict()}
+    inputs = [*paths, *([] if landmarks is None else [Path(landmarks)])]
+    target = Path(out)
+    definitions = DEFAULT if regions is None else settings.read_regions(Path(regions))
+    parameters = {
+        "threshold": threshold,
+        "days": days,
+        "error_um": error_um,
+        "guard": None if guard is None else guard.as_dict(),
+        "regions": [asdict(d) for d in definitions],
+        "voxel_um": voxel_um,
+    }
 
     def work(partial: Path) -> Product:
         before, after = (open_volume(p, voxel_um) for p in paths)
@@ -86,24 +125,95 @@ def composite(
         if view is not None:
             before, after, hidden = _only_seen(before, after, view, bars, context)
         prefix = f"{name} " if digits == 4 else name
-        change = _write(partial, prefix, digits, (before, after), bars, context)
+        change, coarse = _write(partial, prefix, digits, (before, after), bars, context)
         warnings += _doubts(change, bars[0], paths)
-        with context.progress("guard", before.grid.shape[0]) as tick:
-            guarded = guarded_change(before.data, after.data, bars, guard, mapper=context.map, tick=tick)
+        error = expected_error_um(paths) if error_um is None else error_um
+        found = measure_change(
+            Pair(before, after, bars, coarse, _week_0(inputs[2:], before, bars[0], voxel_um, context)),
+            _with_error(guard or Guard(), error, before.grid),
+            _days(before, after) if days is None else days,
+            definitions,
+            _known_growth(paths),
+            context,
+        )
         voxel = before.grid.voxel_mm3
         results = {
             **change.as_mm3(voxel),
-            "guarded": guarded.as_mm3(voxel),
-            "guard": guard.as_dict(),
+            **found.results,
+            "error_um": error,
             "threshold": bars[0],
             "threshold_source": "Otsu" if threshold is None else "given",
             "followup_threshold": bars[1],
         }
         if view is not None:
             results["outside_view_mm3"] = hidden * voxel
-        return Product(results, name, before.grid, Quantity(Kind.LABELS), warnings, view=view)
+        beside = write_beside(target, found, before.grid)
+        notes = [*warnings, *found.notes]
+        return Product(results, name, before.grid, Quantity(Kind.LABELS), notes, beside, view)
 
-    return produce(Path(out), "composite", parameters, paths, work, overwrite=overwrite)
+    return produce(target, "composite", parameters, inputs, work, overwrite=overwrite)
+
+
+def _week_0(
+    paths: Sequence[Path], before: Volume, bar: float, voxel_um: float | None, context: Context
+) -> CoarseBone | None:
+    """Return the bone of week 0 on the coarse grid, where a scan of it was given."""
+    if not paths:
+        return None
+    first = open_volume(paths[0], voxel_um)
+    if not first.grid.same_as(before.grid):
+        raise InputError(f"{paths[0]} does not lie on the grid of the two scans; give the registered week 0.")
+    bars, _ = _followup_threshold(bar, before.quantity, first.quantity)
+    coarse = CoarseBone(first.grid.shape, first.grid.spacing_mm)
+    slices = context.map(lambda z: np.asarray(first.data[z]) >= bars[1], range(first.grid.shape[0]))
+    for z, bone in enumerate(slices):
+        coarse.add(z, bone)
+    return coarse
+
+
+def _refuse_numbers(days: float | None, error_um: float | None) -> None:
+    """Refuse days and errors without sense."""
+    if days is not None and not (math.isfinite(days) and days > 0):
+        raise SettingsError(f"The days between two scans must be positive, not {days:g}.")
+    if error_um is not None and not (math.isfinite(error_um) and error_um >= 0):
+        raise SettingsError(f"The expected error of a registration cannot be {error_um:g} um.")
+
+
+def _with_error(guard: Guard, error_um: float | None, grid: Grid) -> Guard:
+    """Return a guard that knows the registration's error."""
+    if error_um is None:
+        return guard
+    return replace(guard, error_voxels=error_um / 1000 / min(grid.spacing_mm))
+
+
+def expected_error_um(paths: Sequence[Path]) -> float | None:
+    """Return the error that registration expected of scans together; None where it said nothing."""
+    told = [_result(p, "expected_error_um") for p in paths]
+    known = [t for t in told if t is not None]
+    return math.hypot(*known) if known else None
+
+
+def _known_growth(paths: Sequence[Path]) -> float | None:
+    """Return the growth at the proximal growth plate between two scans, where registration measured it."""
+    told = [_result(p, "growth_mm") for p in paths]
+    if told[1] is None:
+        return None
+    return told[1] - (told[0] or 0.0)
+
+
+def _result(path: Path, name: str) -> float | None:
+    """Return a number from the results in a folder's sidecar."""
+    side = sidecar.read(path) if path.is_dir() else None
+    value = None if side is None else side.results.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _days(before: Volume, after: Volume) -> float | None:
+    """Return the days between two scans by the weeks in their names."""
+    first, second = _key(before), _key(after)
+    if first is None or second is None or second.week <= first.week:
+        return None
+    return 7.0 * (second.week - first.week)
 
 
 def _only_seen(
@@ -198,12 +308,16 @@ def _key(volume: Volume) -> ScanKey | None:
         return None
 
 
-def _name(before: Volume, after: Volume) -> tuple[str, int]:
-    """Return the published name where animal and weeks are known, else a plain one, and the digits."""
+def published_name(before: Volume, after: Volume, otherwise: str) -> str:
+    """Return the published name of a composite where animal and weeks are known, else another."""
     first, second = _key(before), _key(after)
-    if first is None or second is None:
-        return "composite", 8
-    return f"{second} w{first.week}w{second.week}composite", 4
+    return otherwise if first is None or second is None else f"{second} w{first.week}w{second.week}composite"
+
+
+def _name(before: Volume, after: Volume) -> tuple[str, int]:
+    """Return the composite's name and the digits of its slices' numbers."""
+    name = published_name(before, after, "composite")
+    return name, 8 if name == "composite" else 4
 
 
 def _followup_threshold(
@@ -235,24 +349,28 @@ def _write(
     volumes: tuple[Volume, Volume],
     bars: tuple[float, float],
     context: Context,
-) -> Change:
-    """Write the composite slice by slice and return the counts."""
+) -> tuple[Change, tuple[CoarseBone, CoarseBone]]:
+    """Write the composite slice by slice; return the counts, and both scans' bone on a coarse grid."""
     before, after = volumes
     total = Change(0, 0, 0)
+    grid = before.grid
+    coarse = CoarseBone(grid.shape, grid.spacing_mm), CoarseBone(grid.shape, grid.spacing_mm)
 
     def one(z: int) -> NDArray[np.uint8]:
         return compose(np.asarray(before.data[z]), np.asarray(after.data[z]), *bars)
 
     def slices() -> Iterator[NDArray[np.uint8]]:
         nonlocal total
-        with context.progress("composite", before.grid.shape[0]) as tick:
-            for codes in context.map(one, range(before.grid.shape[0])):
+        with context.progress("composite", grid.shape[0]) as tick:
+            for z, codes in enumerate(context.map(one, range(grid.shape[0]))):
                 total += count_change(codes)
+                coarse[0].add(z, (codes == KEPT) | (codes == RESORBED))
+                coarse[1].add(z, codes >= KEPT)
                 yield codes
                 tick(1)
 
     stacks.write_slices(folder, prefix, slices(), format="png", digits=digits)
-    return total
+    return total, coarse
 
 
 def _doubts(change: Change, bar: float, paths: list[Path]) -> list[str]:
