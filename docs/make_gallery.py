@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +107,43 @@ def trabeculae() -> p.Picture:
     return p.beside(out)
 
 
+def _week(mouse: Animal, week: int, name: str, spacing_mm: float = 0.03) -> p.Picture:
+    """Return a left tibia's proximal half: medial side, frontal and sagittal section, four cross-sections."""
+    _, density, grid = bone_in_own_frame(mouse, week, "left tibia", spacing_mm)
+    origin = grid.origin_mm
+    x, y = (round(-v / spacing_mm) for v in origin[:2])
+    density = density[: round((6.3 - origin[2]) / spacing_mm)]
+    cuts = [density[round((mm - origin[2]) / spacing_mm)] for mm in (0.9, 2.3, 3.4, 5.0)]
+    side = np.moveaxis(_share(density)[:, :, ::-1], 2, 0)
+    drawn = [p.section(cut[::-1]) for cut in cuts]
+    across = p.below([p.beside(drawn[:2], gap=2), p.beside(drawn[2:], gap=2)], gap=2)
+    seen = [p.surface(side), p.section(density[:, y]), p.section(density[:, :, x]), across]
+    return p.named(p.beside(seen, gap=4), name)
+
+
+def weeks() -> p.Picture:
+    """Return an osteolytic tibia in weeks 0, 1, 3 and 5."""
+    mouse = replace(animal(1, tumour_side="left", age_weeks=10), kind="osteolytic", fractured=False)
+    shown = [_week(mouse, week, f"week {week}") for week in (0, 1, 3, 5)]
+    return p.below([p.beside(shown[:2], gap=24), p.beside(shown[2:], gap=24)])
+
+
+def injected() -> p.Picture:
+    """Return a tibia after sham injection, an osteoblastic and a broken one."""
+    mouse = animal(1, tumour_side="left", age_weeks=10)
+    sham = replace(mouse, tumour_side=None, sham_side="left")
+    blastic = replace(mouse, kind="osteoblastic", fractured=False)
+    broken = replace(mouse, kind="osteolytic", fractured=True)
+    shown = [
+        _week(sham, 1, "sham, week 1"),
+        _week(blastic, 5, "osteoblastic, week 5"),
+        _week(broken, 5, "broken, week 5"),
+    ]
+    return p.beside(shown, gap=24)
+
+
 PICTURES: dict[str, Callable[[], p.Picture]] = {
-    f.__name__: f for f in (whole_animal, tibia, femur, knee, sections, trabeculae)
+    f.__name__: f for f in (whole_animal, tibia, femur, knee, sections, trabeculae, weeks, injected)
 }
 
 

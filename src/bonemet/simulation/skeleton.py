@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,11 +22,11 @@ from bonemet.simulation.disease import (
 from bonemet.simulation.ends import distal_end, proximal_end
 from bonemet.simulation.growth import Growth, growth, growth_table
 from bonemet.simulation.longbones import femur, fusion_mm, tibia
-from bonemet.simulation.packed import BREAK, FOCUS, Shape
+from bonemet.simulation.packed import BREAK, FOCUS, ZONES, Shape
 from bonemet.simulation.pose import MIRROR_X, ScanPose
 from bonemet.simulation.remodelling import thinning, turnover
 from bonemet.simulation.shapes import Array, Sweep, no_sweep
-from bonemet.simulation.tissue import ROD
+from bonemet.simulation.tissue import ROD, share_of_tissue
 from bonemet.simulation.trabeculae import kept_for, waves
 
 LABELS = {
@@ -40,8 +41,13 @@ LABELS = {
 LONG_BONES = ("left femur", "left tibia", "right femur", "right tibia")
 GROWTH_PLATE_MM = 0.13
 """Height of a growth plate's mineral-free layer in young adults."""
-_STANDING = 0.96
-"""Part of the planned trabecular bone that stands a millimetre below the growth plate."""
+KEPT = 7
+"""Column of the trabecular zones: the part of the plates kept in the metaphysis."""
+REGION_MM = (0.55, 1.55)
+"""Where the planted bone volume fraction holds: so far from the growth plate's level on the long axis."""
+REGION_DEPTH_MM = 0.2
+"""And so far within the outer contour."""
+_LATTICE_MM = 0.07
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +99,63 @@ def _box(sweep: Sweep, rows: Array) -> tuple[Array, Array]:
     return np.min(lows, axis=0) - 0.15, np.max(highs, axis=0) + 0.15
 
 
-def _texture(animal: Animal, name: str, s: Sizes) -> tuple[Array, Array, Array]:
-    rng = generator(animal.seed, "texture", name)
+def _texture(seed: int, name: str, s: Sizes) -> tuple[Array, Array, Array]:
+    rng = generator(seed, "texture", name)
     length = s.tb_wave_mm
     sheets = np.stack([waves(rng, length, 16), waves(rng, length, 16)])
     return sheets, waves(rng, 0.8 * length, 16), waves(rng, 1.1, 12, stretch=1.0)
 
 
+def _region(sweep: Sweep, rows: Array, zone: Array) -> Array:
+    """Return points (n, 3), one in each cell of a lattice, of the box about a metaphysis."""
+    low, high = _box(sweep, rows)
+    low[2], high[2] = np.sort(zone[0] + zone[5] * np.array(REGION_MM))
+    axes = [np.arange(a, b, _LATTICE_MM) for a, b in zip(low, high, strict=True)]
+    corners = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    # anywhere in the cell, or rows of the lattice might run along the plates
+    return corners + generator(0, "lattice").uniform(0, _LATTICE_MM, corners.shape)
+
+
+@lru_cache(maxsize=64)
+def _kept(seed: int, name: str, s: Sizes) -> float:
+    """Return the part of the plates with which the metaphysis of this very bone holds the planted fraction.
+
+    Random waves leave more plates standing in one millimetre than in another, so the part that follows
+    from their statistics is mended by counting points, in regula falsi.
+    """
+    bone = name.split()[1]
+    sweep, rows = (tibia if bone == "tibia" else femur)(s)
+    zones = _plates(s, bone, Growth())
+    tissue = np.array([1.0, 1.0, 1.0, s.tb_thickness_mm, *np.zeros(5)])
+    texture = _texture(seed, name, s)
+    table = Shape(sweep, rows, zones, *texture, np.zeros((0, FOCUS)), np.zeros(6), tissue).pack()
+    points = _region(sweep, rows, zones[0])
+    at = int(table[ZONES]) + KEPT
+
+    def excess(kept: float) -> float:
+        table[at] = kept
+        return share_of_tissue(table, points, REGION_DEPTH_MM) - s.tb_fraction
+
+    low, high = 0.02, 0.95
+    below, above = excess(low), excess(high)
+    kept = float(zones[0, KEPT])
+    for _ in range(6):
+        found = excess(kept)
+        if abs(found) < 0.005 * s.tb_fraction:
+            break
+        if found < 0:
+            low, below = kept, found
+        else:
+            high, above = kept, found
+        kept = low - below * (high - low) / max(above - below, 1e-9)
+        kept = min(max(kept, 0.02), 0.95)
+    return kept
+
+
 def _plates(s: Sizes, bone: str, grown: Growth) -> Array:
     """Return the trabecular zones (zones, 10) of a femur or tibia; see :class:`Shape`."""
     half, up, down = 0.5 * GROWTH_PLATE_MM, grown.proximal, grown.distal
-    kept = kept_for(s.tb_fraction / _STANDING, s.tb_thickness_mm, s.tb_wave_mm, ROD * s.tb_thickness_mm)
+    kept = kept_for(s.tb_fraction, s.tb_thickness_mm, s.tb_wave_mm, ROD * s.tb_thickness_mm)
     # epiphyses are denser
     more = min(2.2 * kept, 0.9)
     if bone == "tibia":
@@ -151,11 +203,13 @@ def long_bone(animal: Animal, week: int, name: str) -> Part:
     s = sizes_of(animal, side)
     sweep, rows = (tibia if bone == "tibia" else femur)(s)
     grown = growth(animal, week, name)
+    zones = _plates(s, bone, grown)
+    zones[0, KEPT] = _kept(animal.seed, name, s)
     shape = Shape(
         sweep,
         rows,
-        _plates(s, bone, grown),
-        *_texture(animal, name, s),
+        zones,
+        *_texture(animal.seed, name, s),
         np.zeros((0, FOCUS)),
         np.zeros(6),
         _tissue(animal, week, name, s),
@@ -197,7 +251,7 @@ def _small(
         sweep,
         rows,
         zones,
-        *_texture(animal, name, s),
+        *_texture(animal.seed, name, s),
         np.zeros((0, FOCUS)),
         np.zeros(6),
         _tissue(animal, week, name, s),

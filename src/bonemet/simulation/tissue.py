@@ -41,7 +41,16 @@ from bonemet.simulation.remodelling import NEAR_MM, moved
 from bonemet.simulation.shapes import Array, pieces_distance, sweep_distance
 from bonemet.simulation.trabeculae import WAVE, field, hole_distance, plate_distance
 
-__all__ = ["ROD", "Shape", "new_bone_mm", "outline", "sample", "sample_points", "smooth_step"]
+__all__ = [
+    "ROD",
+    "Shape",
+    "new_bone_mm",
+    "outline",
+    "sample",
+    "sample_points",
+    "share_of_tissue",
+    "smooth_step",
+]
 
 ROD, ROD_REACH_MM = 0.52, 0.35
 """Radius of rods over the plates' thickness, and how far they reach beyond the plates at most."""
@@ -266,6 +275,20 @@ def sample_points(t: Array, points: Array, out: Array) -> None:
     """Fill ``out`` (n, 3) with the samples at points (n, 3) given as (x, y, z) in the bone's frame."""
     for i in range(points.shape[0]):
         out[i, 0], out[i, 1], out[i, 2] = sample(t, points[i, 0], points[i, 1], points[i, 2])
+
+
+@fast_kernel
+def share_of_tissue(t: Array, points: Array, depth: float) -> float:
+    """Return the share of the points (n, 3) at least so deep (mm) within the outline that are tissue."""
+    inside = solid = 0
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        if outline(t, x, y, z) > -depth:
+            continue
+        inside += 1
+        if sample(t, x, y, z)[1] <= 0.0:
+            solid += 1
+    return solid / max(inside, 1)
 
 
 @fast_kernel
