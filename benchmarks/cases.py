@@ -24,7 +24,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from harness import Figure, arguments, show
@@ -43,6 +43,7 @@ from bonemet.simulation.scanner import scanner
 from bonemet.simulation.scene import reconstruction_grid
 
 FIRST = 1000
+Second = Literal["anyhow", "uncut", "alike"]
 WINDOW = (0.0, 0.30)
 WEEKS = (0, 1, 2, 3, 4, 5)
 SIDES = ("left", "right")
@@ -180,8 +181,7 @@ def tibia_pair(
     *,
     weeks: tuple[int, int] | None = None,
     tumour: bool = True,
-    same_pose: bool = False,
-    whole: bool = False,
+    second: Second = "anyhow",
     grey: bool = True,
     first: int = FIRST,
     changed: Mapping[str, Any] | None = None,
@@ -201,18 +201,17 @@ def tibia_pair(
         Of fixed and moving; by default 0 and one of 1 to 5.
     tumour
         Whether the tibia is the inoculated one of its animal, or a control's.
-    same_pose
-        Whether the moving bone lies as the fixed one does, uncut and of equal gain: two scans of it.
-    whole
-        Whether the moving bone is uncut and of equal gain in its pose, so that all change is the animal's.
+    second
+        How the moving bone differs: ``anyhow``; ``uncut`` and of equal gain in its pose, so that all change
+        is the animal's; ``alike``: lying as the fixed one does, two scans of one bone in one place.
     """
     seed = first + k
     who, rng = mouse(seed, tumour=tumour), generator(seed, 2)
     side = who.tumour_side or SIDES[int(rng.integers(2))]
     when = weeks or (0, 1 + int(rng.integers(5)))
     who = changed_mouse(who, max(when), changed)
-    what = _drawn(rng, k, same_pose)
-    if whole:
+    what = _drawn(rng, k, second == "alike")
+    if second == "uncut":
         what |= {"cropped_mm": (0.0, 0.0), "gain": 1.0}
     bone, upright = f"{side} tibia", MIRROR if side == "left" else np.eye(4)
     moved = what.pop("motion") @ upright

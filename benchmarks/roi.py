@@ -74,7 +74,7 @@ def junctions(count: int, voxel_mm: float) -> list[Figure]:
     """Compare junctions with the planted ones: week 0, and a later week with its lesion."""
     errors: dict[str, list[float]] = {"default": [], "published rule": []}
     for k in range(count):
-        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), same_pose=True)
+        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), second="alike")
         true = landmarks(pair.animal, 0, f"{pair.side} tibia")["junction"]
         for volume in (pair.fixed, pair.moving):
             place = (true - volume.grid.origin_mm[2]) / voxel_mm
@@ -116,7 +116,7 @@ def changes(count: int, voxel_mm: float) -> list[Figure]:
     figures, errors, nets, volumes = [], [], [], []
     false: dict[str, list[float]] = {name: [] for name in ("raw", *GUARDS)}
     for k in range(count):
-        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 2 + k % 3), whole=True)
+        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 2 + k % 3), second="uncut")
         before, after, bar, error = follow(pair)
         errors.append(error)
         truth = change_truth(pair.animal, pair.side, *pair.weeks, TRUTH_MM)
@@ -127,7 +127,7 @@ def changes(count: int, voxel_mm: float) -> list[Figure]:
         for kind in ("formed_mm3", "resorbed_mm3"):
             if truth[kind] >= 0.05 * bone:
                 volumes.append(found[kind] / truth[kind] - 1)
-        still = cases.tibia_pair(k, voxel_mm, weeks=(0, 0), tumour=False, whole=True)
+        still = cases.tibia_pair(k, voxel_mm, weeks=(0, 0), tumour=False, second="uncut")
         before, after, bar, error = follow(still)
         errors.append(error)
         raw_change = count_change(composite(before, after, bar))

@@ -74,7 +74,7 @@ def test_pairs_may_be_eaten_and_broken(cases):
     """Lesions of a share asked for, tibiae in two pieces, and a bone that does not change."""
     kind = {"kind": "osteolytic", "growth": 0.0, "remodelling": 0.0, "fractured": False}
     whole, eaten = (
-        cases.tibia_pair(2, 0.15, weeks=(0, 5), same_pose=True, grey=False, first=500, changed=kind | more)
+        cases.tibia_pair(2, 0.15, weeks=(0, 5), second="alike", grey=False, first=500, changed=kind | more)
         for more in ({}, {"loss": 0.3})
     )
     assert np.array_equal(whole.fixed.data, eaten.fixed.data)
@@ -85,7 +85,7 @@ def test_pairs_may_be_eaten_and_broken(cases):
         2,
         0.15,
         weeks=(0, 5),
-        same_pose=True,
+        second="alike",
         first=500,
         changed=kind | {"fractured": True, "fibula_broken": "left"},
     )
