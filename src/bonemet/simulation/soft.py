@@ -17,6 +17,8 @@ from bonemet.simulation.body import (
     BED_OUTER_MM,
     LATTICE_MM,
     SKIN_MM,
+    TUBE_INNER_MM,
+    TUBE_OUTER_MM,
 )
 from bonemet.simulation.shapes import PIECE, Array, pieces_distance
 
@@ -49,12 +51,14 @@ def profile(soft: Array, fat_mm: float, blur_mm: float) -> tuple[NDArray[np.floa
 
 
 def bed(grid: Grid, plastic: float, blur_mm: float) -> NDArray[np.float32]:
-    """Return the grey values (y, x) of the bed's cross-section."""
+    """Return the grey values (y, x) of the cross-section of bed and holder tube."""
     ys = grid.origin_mm[1] + grid.spacing_mm[1] * np.arange(grid.shape[1])
     xs = grid.origin_mm[0] + grid.spacing_mm[2] * np.arange(grid.shape[2])
     radius = np.hypot(ys[:, None], xs[None])
     shell = ndtr((radius - BED_INNER_MM) / blur_mm) - ndtr((radius - BED_OUTER_MM) / blur_mm)
-    return np.asarray(plastic * shell * ndtr((ys[:, None] - BED_EDGE_MM) / blur_mm), dtype=np.float32)
+    trough = shell * ndtr((ys[:, None] - BED_EDGE_MM) / blur_mm)
+    tube = ndtr((radius - TUBE_INNER_MM) / blur_mm) - ndtr((radius - TUBE_OUTER_MM) / blur_mm)
+    return np.asarray(plastic * (trough + tube), dtype=np.float32)
 
 
 @fast_kernel
@@ -108,7 +112,7 @@ def fill(
     Parameters
     ----------
     out
-        What is there so far: the bed.
+        What is there so far: the holder.
     rows
         The animal's outline (:func:`bonemet.simulation.body.outline`).
     grid
