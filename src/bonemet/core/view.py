@@ -43,7 +43,10 @@ class View:
         for *normal, bound in self.planes:
             a, b, c = np.asarray(normal) @ matrix[:3, :3]
             at_origin = float(np.dot(normal, matrix[:3, 3]))
-            inside &= a * x + b * y <= bound - at_origin - c * z
+            left = bound - at_origin - c * z
+            if max(0.0, a * (columns - 1)) + max(0.0, b * (rows - 1)) <= left:
+                continue  # the plane passes the slice by
+            inside &= a * x + b * y <= left
         return inside
 
     def seen_through(self, transform: Transform) -> Self:
