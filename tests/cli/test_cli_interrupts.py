@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
+
+from bonemet.cli.entry import Stopper
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
@@ -89,5 +92,23 @@ def test_a_killed_command_can_be_run_again(tmp_path):
     again = start("composite", slices, slices, out, "--voxel-um", 20, "--threshold", 100)
     _, complained = again.communicate(timeout=120)
     assert again.returncode == 0, complained
-    assert {p.name for p in tmp_path.iterdir()} == {"slices", "study"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "slices",
+        "study",
+        "study lesions.csv",
+        "study remodelling.csv",
+    }
     assert not (out / "Imagery_Dataset").exists()
+
+
+def test_an_interrupt_lost_in_a_callback_comes_again():
+    stopper = Stopper()
+    before = signal.signal(signal.SIGINT, stopper)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stopper(signal.SIGINT, None)
+        stopper.again(SimpleNamespace(exc_type=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import math
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 
 BURST_SECONDS = 2.0
+AGAIN_SECONDS = 0.2
 STOPPED = "Stopped as asked; what was unfinished was removed, run again to go on."
 STOPPED_EXIT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,10 +35,24 @@ class Stopper:
             self._last = now
             raise KeyboardInterrupt
 
+    def again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Stop once more where an interrupt was lost, as it is in a callback from compiled code.
+
+        A kernel that is being compiled calls back into Python, and what is raised there goes nowhere.
+        """
+        if lost.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(lost)
+            return
+        self._last = -math.inf
+        timer = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+        timer.daemon = True
+        timer.start()
+
 
 def main() -> None:
     """Run the command line, and leave the process with its code."""
     stopper = Stopper()
+    sys.unraisablehook = stopper.again
     for number in _SIGNALS:
         signal.signal(number, stopper)
     try:
