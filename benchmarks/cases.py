@@ -105,7 +105,7 @@ class Pair:
     seed, animal, side, weeks
         Who, which leg, and the weeks of fixed and moving.
     fixed, moving
-        Grey values, 0 outside the bone.
+        Grey values, 0 beyond the bone's rim.
     labels
         (z, y, x) uint8 of both: not 0 within the bone's outer contour.
     truth

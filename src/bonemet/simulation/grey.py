@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bonemet.core.context import Mapper
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid, Triple
+from bonemet.core.rim import with_rim
 from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation import body, fine, soft
 from bonemet.simulation.anatomy import Animal
@@ -145,7 +146,7 @@ class GreyScene:
     field_mm
         Radius about the axis beyond which the scan saw nothing: values are 0 there.
     bare
-        Whether values outside bones are 0, as in the stack of a single bone.
+        Whether values beyond the bones' rim are 0, as in the stack of a single bone.
     """
 
     parts: Sequence[Part]
@@ -219,8 +220,6 @@ class GreyScene:
         noise = self._noise.slab(first, stop)
         for k in range(stop - first):
             self._blemish(out[k], noise[k], first + k)
-        if self.bare:
-            out[labels == 0] = 0
         return out, labels
 
     def _tissue(self, part: Grid) -> tuple[Floats, NDArray[np.uint8]]:
@@ -286,6 +285,8 @@ class GreyScene:
 
         for _ in mapper(one, self.slabs):
             pass
+        if self.bare:
+            out[~with_rim(labels != 0)] = 0
         return GreyVolume(out, labels, self.grid, self.matrices, self.around.tones)
 
 
@@ -391,8 +392,8 @@ def grey_bone(
     scanned, seed
         As in :func:`grey_volume`.
     bare
-        Whether values outside the bone's outer contour are 0, as in the stack of a single bone; else muscle
-        surrounds it.
+        Whether values beyond the rim of the bone's outer contour are 0, as in the stack of a single bone
+        (:mod:`bonemet.core.rim`); else muscle surrounds it.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.ids import ScanKey
+from bonemet.core.rim import RIM_VOXELS, with_rim
 from bonemet.core.step import Step
 from bonemet.core.volume import Volume
 from bonemet.io import sidecar, stacks
@@ -29,7 +30,7 @@ Left = Literal["low-x", "high-x"]
 Method = Literal["default", "published"]
 
 LABELS = "labels.nii.gz"
-MARGIN = 4  # voxels around a bone
+MARGIN = RIM_VOXELS + 2  # voxels around a bone
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def write_bone(
     folder
         Is made; the slices are ``NAME 00000000.png`` for 8- and 16-bit grey values, else float TIFF.
     volume
-        The bone, grey outside set to 0, with its name and its place in the scan.
+        The bone, grey beyond its rim set to 0, with its name and its place in the scan.
     steps
         What was done to it so far.
     warnings
@@ -225,13 +226,14 @@ def _write(
 
 
 def _cut_out(volume: Volume, labels: NDArray[np.uint8], bone: BoneFound, title: str) -> Volume:
-    """Return one bone's box with a margin, grey values outside its contour set to 0."""
+    """Return one bone's box with a margin, grey values beyond its contour's rim set to 0."""
     start = tuple(max(0, a - MARGIN) for a in bone.box[0])
     stop = tuple(min(n, b + MARGIN) for b, n in zip(bone.box[1], labels.shape, strict=True))
     piece = volume.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     grey = np.asarray(piece.data[:])
-    inside = labels[box] == bone.label
+    own = labels[box] == bone.label
+    inside = with_rim(own, (labels[box] > 0) & ~own)
     data = np.where(inside, grey, np.zeros(1, grey.dtype))
     return Volume(data, piece.grid, volume.quantity, title, view=volume.view)
 
