@@ -279,5 +279,15 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path, image, kind):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(SettingsError, match="png, tiff, bmp or float"):
+    with pytest.raises(SettingsError, match="png, indexed, tiff, bmp, float"):
         write_slices(tmp_path, "a", ramp(), format="gif")  # type: ignore[arg-type]
+
+
+def test_codes_are_shown_as_the_greys_that_they_are(tmp_path):
+    codes = np.array([[0, 60, 180, 240]] * 3, np.uint8)
+    write_slices(tmp_path, "a", [codes], format="indexed")
+    with Image.open(tmp_path / "a00000000.png") as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.asarray(image), codes)
+        assert np.array_equal(np.asarray(image.convert("RGB")), np.repeat(codes[..., None], 3, axis=2))
+    assert np.array_equal(open_stack(tmp_path)[0], codes)

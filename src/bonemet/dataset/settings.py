@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bonemet.core.errors import MissingInputError, SettingsError
+from bonemet.roi.guard import Guard
 from bonemet.roi.regions import DEFAULT, Definition
 
 NAME = "study.toml"
@@ -55,6 +56,19 @@ class Region(_Section):
     length_mm: float = Field(default=3.0, gt=0)
 
 
+class Change(_Section):
+    """What a change must be before it counts; see :class:`bonemet.roi.guard.Guard`."""
+
+    sigma_voxels: float = Field(default=1.0, ge=0)
+    smallest_difference: float = Field(default=0.25, ge=0)
+    film_voxels: int = Field(default=1, ge=0)
+    smallest_cluster_voxels: int = Field(default=27, ge=1)
+
+    def guard(self) -> Guard:
+        """Return it as the numerics know it."""
+        return Guard(**self.model_dump())
+
+
 class RegionOfBone(_Section):
     """One region that changes are measured in; see :class:`bonemet.roi.regions.Definition`."""
 
@@ -77,6 +91,7 @@ class StudySettings(_Section):
     segmentation: Segmentation = Segmentation()
     registration: Registration = Registration()
     region: Region = Region()
+    change: Change | None = None
     regions: tuple[RegionOfBone, ...] | None = None
 
     def definitions(self) -> tuple[Definition, ...]:

@@ -23,6 +23,7 @@ SUFFIXES = frozenset(_KINDS)
 
 # Pillow's modes as number types; the coloured ones may still hold grey.
 _MODES = {"1": "u1", "L": "u1", "LA": "u1", "P": "u1", "RGB": "u1", "RGBA": "u1", "I;16": "u2", "I;16B": "u2"}
+_GREYS = np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes()
 _HOLDS = {
     ".png": (np.uint8, np.uint16),
     ".bmp": (np.uint8,),
@@ -182,10 +183,22 @@ def _read_image(path: Path) -> NDArray[Any]:
     with Image.open(path) as image:
         if image.mode not in _MODES:
             raise InputError(f"{path} holds {image.mode} pixels; slices must be 8-bit or 16-bit grey.")
+        if image.mode == "P" and (greys := _grey_palette(image)) is not None:
+            return np.asarray(greys[np.asarray(image)])
         if image.mode in _COLOURED:
             return grey_of(np.asarray(image.convert("RGB")), path)
         data = np.asarray(image.convert("L") if image.mode == "1" else image)
         return np.array(data, dtype=data.dtype.newbyteorder("="))
+
+
+def _grey_palette(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return the greys (256,) of an image's colour table, None where one of its colours is no grey."""
+    table = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    if (table != table[:, :1]).any():
+        return None
+    out = np.zeros(256, np.uint8)
+    out[: len(table)] = table[:, 0]
+    return out
 
 
 def grey_of(data: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -203,7 +216,7 @@ def grey_of(data: NDArray[Any], path: Path) -> NDArray[Any]:
     return grey
 
 
-def write(path: Path, image: NDArray[Any]) -> None:
+def write(path: Path, image: NDArray[Any], *, indexed: bool = False) -> None:
     """Write one slice as PNG, BMP or TIFF by the suffix; the same numbers give the same bytes.
 
     Parameters
@@ -212,6 +225,9 @@ def write(path: Path, image: NDArray[Any]) -> None:
         ``.png`` holds bool, uint8 and uint16, ``.bmp`` bool and uint8; ``.tif`` holds float32 besides.
     image
         (y, x).
+    indexed
+        Whether a PNG of 8 bits bears a table of 256 greys, so that its numbers are codes and are shown as
+        the greys they are.
 
     Raises
     ------
@@ -226,7 +242,11 @@ def write(path: Path, image: NDArray[Any]) -> None:
             f"A {path.suffix[1:]} slice cannot hold {data.dtype} numbers of shape {data.shape}."
         )
     if path.suffix == ".png":
-        Image.fromarray(np.ascontiguousarray(data)).save(path, "PNG", compress_level=1)
+        picture = Image.fromarray(np.ascontiguousarray(data))
+        if indexed and data.dtype == np.uint8:
+            picture = Image.frombytes("P", picture.size, picture.tobytes())
+            picture.putpalette(_GREYS)
+        picture.save(path, "PNG", compress_level=1)
         return
     if path.suffix == ".bmp":
         Image.fromarray(np.ascontiguousarray(data)).save(path, "BMP")

@@ -299,7 +299,7 @@ def write_slices(
     prefix: str,
     slices: Iterable[NDArray[Any]],
     *,
-    format: Literal["png", "tiff", "bmp", "float"],
+    format: Literal["png", "indexed", "tiff", "bmp", "float"],
     start: int = 0,
     digits: int = 8,
 ) -> int:
@@ -314,7 +314,8 @@ def write_slices(
     slices
         (y, x) arrays, taken one at a time: uint8 or uint16 (``bool`` becomes 0 and 255).
     format
-        ``png``, ``tiff`` (lossless, deflated), ``bmp`` (8 bits) or ``float`` (float32 TIFF).
+        ``png``, ``indexed`` (PNG of codes with a table of greys), ``tiff`` (lossless), ``bmp`` (8 bits)
+        or ``float`` (float32 TIFF).
     start
         Number of the first slice.
     digits
@@ -330,12 +331,13 @@ def write_slices(
     SettingsError
         If the format does not exist or does not hold such numbers.
     """
-    if format not in ("png", "tiff", "bmp", "float"):
-        raise SettingsError(f"Slices are written as png, tiff, bmp or float, not {format!r}.")
+    suffixes = {"png": "png", "indexed": "png", "tiff": "tif", "bmp": "bmp", "float": "tif"}
+    if format not in suffixes:
+        raise SettingsError(f"Slices are written as {', '.join(suffixes)}, not {format!r}.")
     count = 0
-    suffix = format if format in ("png", "bmp") else "tif"
     for index, image in enumerate(slices, start=start):
-        path = folder / f"{prefix}{index:0{digits}d}.{suffix}"
-        slicefiles.write(path, np.asarray(image, np.float32) if format == "float" else image)
+        path = folder / f"{prefix}{index:0{digits}d}.{suffixes[format]}"
+        data = np.asarray(image, np.float32) if format == "float" else image
+        slicefiles.write(path, data, indexed=format == "indexed")
         count += 1
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ class ScanView:
 
 @dataclass(frozen=True)
 class WeekView:
-    """One tibia in one week."""
+    """One tibia in one week.
+
+    ``composite`` lies on the first week; ``since`` is the sidecar of that on the week before, and ``before``
+    that week.
+    """
 
     key: ScanKey
     registered: Path
@@ -38,6 +42,8 @@ class WeekView:
     crop_side: Sidecar | None
     measures: list[dict[str, Any]]
     seconds: dict[str, float]
+    before: int | None = None
+    since: Sidecar | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,13 @@ def _tibia(
     root: Path, animal: str, side: str, weeks: list[tuple[ScanKey, Path]], times: dict[str, Any]
 ) -> TibiaView:
     first = min(weeks)[0]
-    return TibiaView(animal, side, [_week(root, first, key, path, times) for key, path in sorted(weeks)])
+    seen = [_week(root, first, key, path, times) for key, path in sorted(weeks)]
+    for n in range(2, len(seen)):
+        before, key = seen[n - 1].key, seen[n].key
+        overlay = derived.composite_folder(root, before, key)
+        if overlay.is_dir():
+            seen[n] = replace(seen[n], before=before.week, since=sidecar.read(overlay))
+    return TibiaView(animal, side, seen)
 
 
 def _week(root: Path, first: ScanKey, key: ScanKey, path: Path, times: dict[str, Any]) -> WeekView:

@@ -187,7 +187,7 @@ def _tibia_part(tibia: TibiaView) -> dict[str, Any]:
         "weeks": weeks,
         "table": table,
         "headings": [f"week {w.key.week}" for w in tibia.weeks],
-        "summary": [_summary(w) for w in tibia.weeks if w.composite_side is not None],
+        "summary": [row for w in tibia.weeks for row in _summary(w)],
     }
 
 
@@ -198,14 +198,17 @@ def _cell(measures: list[dict[str, Any]], name: str, region: str) -> dict[str, A
     return {"value": None, "reason": "not measured"}
 
 
-def _summary(week: WeekView) -> dict[str, Any]:
+def _summary(week: WeekView) -> Iterator[dict[str, Any]]:
+    """Yield what changed since the first week, and since the week before where that is another."""
     side = week.registered_side
-    return {
-        "key": str(week.key),
-        "change": week.composite_side.results if week.composite_side else {},
-        "registration": side.results if side else {},
-        "crop": week.crop_side.results if week.crop_side else {},
-    }
+    for key, overlay in ((f"{week.key}", week.composite_side), (f"- since week {week.before}", week.since)):
+        if overlay is not None:
+            yield {
+                "key": key,
+                "change": overlay.results,
+                "registration": side.results if side else {},
+                "crop": week.crop_side.results if week.crop_side else {},
+            }
 
 
 def _week_parts(tibia: TibiaView) -> Iterator[dict[str, Any]]:

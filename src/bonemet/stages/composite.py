@@ -369,7 +369,7 @@ def _write(
                 yield codes
                 tick(1)
 
-    stacks.write_slices(folder, prefix, slices(), format="png", digits=digits)
+    stacks.write_slices(folder, prefix, slices(), format="indexed", digits=digits)
     return total, coarse
 
 

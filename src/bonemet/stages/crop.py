@@ -248,7 +248,8 @@ def _write(folder: Path, target: Path, cut: _Cut, context: Context) -> tuple[int
 
     dtype = cut.volume.data.dtype
     plain = dtype.kind in "ub" and dtype.itemsize <= 2
-    kind: Literal["png", "float"] = "png" if plain else "float"
+    codes = cut.volume.quantity.kind is Kind.LABELS
+    kind: Literal["png", "indexed", "float"] = "float" if not plain else "indexed" if codes else "png"
     prefix = _prefix(cut.volume)
     if cut.part == "whole":
         stacks.write_slices(folder, prefix, slices(), format=kind, digits=4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from bonemet.core.context import SILENT, Context, Tick
@@ -75,7 +76,8 @@ def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT
         table.read(layout.record_path(root))  # a record that cannot be joined is told before the long work
     work = _Run(root, overwrite, context)
     animals = sorted({key.animal for key, _ in scans})
-    total = STEPS_PER_SCAN * len(scans) + STEPS_PER_TIBIA * len(SIDES) * len(scans)
+    later = sum(max(0, sum(k.animal == a for k, _ in scans) - 2) for a in animals)  # laid on the week before
+    total = STEPS_PER_SCAN * len(scans) + (STEPS_PER_TIBIA * len(scans) + later) * len(SIDES)
     with context.progress("Study", total) as tick:
         work.tick = tick
         for key, path in scans:
@@ -204,9 +206,11 @@ class _Run:
         self.measure(upright, self.folder(Component.ROI_CT, first), first)
         for key in keys[1:]:
             self.followup(key, first, upright, region)
+        for before, after in pairwise(keys[1:]):
+            self.overlay(before, after, upright)
 
     def followup(self, key: ScanKey, first: ScanKey, upright: Path, region: Outcome) -> None:
-        """Align one later week with the first, overlay the two, crop and measure."""
+        """Align one later week with the first, lay it over the first, crop and measure."""
         aligned = self.folder(Component.REGIST_CT, key)
         self.step(
             "register",
@@ -220,24 +224,32 @@ class _Run:
                 context=self.context,
             ),
         )
+        self.overlay(first, key, None)
         overlay = derived.composite_folder(self.root, first, key)
-        self.step(
-            "composite",
-            key,
-            lambda: composite(
-                upright,
-                aligned,
-                overlay,
-                threshold=self.threshold,
-                overwrite=self.overwrite,
-                context=self.context,
-            ),
-        )
         span = (region.results["first_slice"], region.results["last_slice"])
         self.crop(overlay, self.folder(Component.ROI_CT, key), key, span)
         part = derived.region_folder(self.root, key)
         self.crop(aligned, part, key, span)
         self.measure(aligned, part, key)
+
+    def overlay(self, before: ScanKey, after: ScanKey, landmarks: Path | None) -> None:
+        """Lay one aligned week on an earlier one, and measure what changed."""
+        change = self.settings.change
+        self.step(
+            "composite" if landmarks is None else "composite on the week before",
+            after,
+            lambda: composite(
+                self.folder(Component.REGIST_CT, before),
+                self.folder(Component.REGIST_CT, after),
+                derived.composite_folder(self.root, before, after),
+                threshold=self.threshold,
+                guard=None if change is None else change.guard(),
+                regions=self.root / settings.NAME if self.settings.regions else None,
+                landmarks=landmarks,
+                overwrite=self.overwrite,
+                context=self.context,
+            ),
+        )
 
     def crop(self, stack: Path, out: Path, key: ScanKey, span: tuple[int, int] | None = None) -> Outcome:
         """Cut out the region of interest: found on the first week, carried to the later ones."""
