@@ -16,7 +16,7 @@ from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
 from bonemet.reporting.figures import lost_from_four_sides
 from bonemet.roi.composite import composite as compose
-from bonemet.stages.composite import composite
+from bonemet.stages.composite import composite, known_growth_mm
 from bonemet.stages.crop import crop
 from bonemet.stages.series import series
 
@@ -252,6 +252,23 @@ def test_the_registration_error_goes_into_the_guard(tmp_path, pair):
     given = composite(*pair, tmp_path / "given", threshold=100, error_um=0.0).results
     assert given["guard"]["error_voxels"] == 0.0
     assert given["guarded"]["resorbed_mm3"] >= results["guarded"]["resorbed_mm3"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "between"),
+    [
+        ({}, {}, None),
+        ({}, {"growth": {"proximal_mm": 0.25}}, 0.25),
+        ({"growth": {"proximal_mm": 0.1}}, {"growth": {"proximal_mm": 0.25}}, 0.15),
+        ({"growth": None}, {"growth": {"proximal_mm": 0.25}}, None),
+        ({}, {"growth": {"proximal_mm": None}}, None),
+    ],
+)
+def test_growth_is_what_registration_measured(pair, first, last, between):
+    for path, results in zip(pair, (first, last), strict=True):
+        side = sidecar.read(path)
+        sidecar.write(path, side.model_copy(update={"results": results}))
+    assert known_growth_mm(pair) == (between if between is None else pytest.approx(between))
 
 
 def test_regions_come_from_one_file(tmp_path, pair):

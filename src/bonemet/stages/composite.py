@@ -133,7 +133,7 @@ def composite(
             _with_error(guard or Guard(), error, before.grid),
             _days(before, after) if days is None else days,
             definitions,
-            _known_growth(paths),
+            known_growth_mm(paths),
             context,
         )
         voxel = before.grid.voxel_mm3
@@ -193,12 +193,17 @@ def expected_error_um(paths: Sequence[Path]) -> float | None:
     return math.hypot(*known) if known else None
 
 
-def _known_growth(paths: Sequence[Path]) -> float | None:
-    """Return the growth at the proximal growth plate between two scans, where registration measured it."""
-    told = [_result(p, "growth_mm") for p in paths]
-    if told[1] is None:
+def known_growth_mm(paths: Sequence[Path]) -> float | None:
+    """Return the growth at the proximal growth plate between two scans, where registration measured it.
+
+    Registration measures each scan against week 0; the scan of week 0 itself says nothing of growth.
+    """
+    sides = [sidecar.read(p) if p.is_dir() else None for p in paths]
+    first, last = ({} if side is None else side.results for side in sides)
+    told = [(results.get("growth") or {}).get("proximal_mm") for results in (first, last)]
+    if told[1] is None or (told[0] is None and "growth" in first):
         return None
-    return told[1] - (told[0] or 0.0)
+    return float(told[1]) - float(told[0] or 0.0)
 
 
 def _result(path: Path, name: str) -> float | None:
