@@ -24,6 +24,8 @@ WAVE = 5
 """Numbers that make a wave."""
 STRETCH = 1.6
 """Trabeculae of the metaphysis are this much longer along the bone than across."""
+ISLES = 0.10
+"""Kept parts from here on hang together of themselves."""
 
 
 def waves(rng: np.random.Generator, wavelength_mm: float, count: int, stretch: float = STRETCH) -> Array:
@@ -91,3 +93,26 @@ def hole_distance(t: Array, first: int, count: int, x: float, y: float, z: float
     level = math.log((1.0 - kept) / kept) / 1.702
     value, slope = field(t, first, count, x, y, z)
     return (level - value) / (slope + 1e-6)
+
+
+@fast_kernel
+def _quantile(part: float) -> float:
+    """Return the level that a Gaussian field stays below in a part of space (a logistic stand-in)."""
+    part = min(max(part, 1e-4), 1.0 - 1e-4)
+    return math.log(part / (1.0 - part)) / 1.702
+
+
+@fast_kernel
+def strip_distance(t: Array, first: int, count: int, x: float, y: float, z: float, kept: float) -> float:
+    """Return the signed distance to the part ``kept`` of space where trabecular plates stay.
+
+    Where much is kept, it is where a field is high, so that plates have holes. Where little is kept, it is
+    where the field is near its mean: places about a surface hang together however few they are, while high
+    places are islands, and would leave flakes.
+    """
+    high = 0.5 + 0.5 * kept + (0.5 - 0.5 * kept) * min(kept / ISLES, 1.0)
+    value, slope = field(t, first, count, x, y, z)
+    gap = _quantile(high - kept) - value
+    if high < 1.0 - 1e-3:
+        gap = max(gap, value - _quantile(high))
+    return gap / (slope + 1e-6)
