@@ -39,8 +39,9 @@ class Shape(NamedTuple):
         (6,): thickness of periosteal new bone, its first and last level, its middle angle and half its
         breadth (radians), and how much of it is bare (in standard deviations).
     tissue
-        (9,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness; share by
-        which density rises and falls slowly, its three wavenumbers (radians/mm) and phase (radians).
+        (10,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness; share by
+        which density rises and falls slowly, its three wavenumbers (radians/mm) and phase (radians); the part
+        of kept plates below which they are kept in strips.
     growth
         (0 or 1, 6); see :func:`bonemet.simulation.growth.growth_table`.
     turnover

@@ -126,7 +126,7 @@ def _kept(seed: int, name: str, s: Sizes) -> float:
     bone = name.split()[1]
     sweep, rows = (tibia if bone == "tibia" else femur)(s)
     zones = _plates(s, bone, Growth())
-    tissue = np.array([1.0, 1.0, 1.0, s.tb_thickness_mm, *np.zeros(5)])
+    tissue = np.array([1.0, 1.0, 1.0, s.tb_thickness_mm, *np.zeros(5), _isles(s)])
     texture = _texture(seed, name, s)
     table = Shape(sweep, rows, zones, *texture, np.zeros((0, FOCUS)), np.zeros(6), tissue).pack()
     points = _region(sweep, rows, zones[0])
@@ -173,12 +173,17 @@ def _plates(s: Sizes, bone: str, grown: Growth) -> Array:
     )
 
 
+def _isles(s: Sizes) -> float:
+    """Return below which kept part plates are kept in strips, as sparse networks of older mice need."""
+    return 0.1 + 0.3 * float(np.clip((0.08 - s.tb_fraction) / 0.02, 0.0, 1.0))
+
+
 def _tissue(animal: Animal, week: int, name: str, s: Sizes) -> Array:
     rng = generator(animal.seed, "density", name)
     # a wave of 7-12 mm, mostly along the bone
     wave = rng.uniform((-0.3, -0.3, 0.5, 0.0), (0.3, 0.3, 0.9, 2 * np.pi))
     thickness = s.tb_thickness_mm * thinning(animal, week)
-    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, thickness, s.uneven, *wave])
+    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, thickness, s.uneven, *wave, _isles(s)])
 
 
 def plate_levels(animal: Animal, bone: str) -> tuple[float, float]:

@@ -132,7 +132,9 @@ def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float,
         reach = t[o + 6] * (1.25 - 0.45 * min(depth, 1.0))
         if abs(z - t[o]) > reach + 3.0:
             continue
-        level = t[o] + t[o + 1] * x + t[o + 2] * y + t[o + 3] * (math.sin(2.6 * x) * math.sin(2.9 * y + 0.5))
+        level = t[o] + t[o + 1] * x + t[o + 2] * y
+        if t[o + 3] != 0.0:
+            level += t[o + 3] * (math.sin(2.6 * x) * math.sin(2.9 * y + 0.5))
         u = t[o + 5] * (z - level)
         # densest at the growth plate, fading into the empty cavity
         dense = 1.5 - 0.5 * smooth_step(0.0, 0.7, u)
@@ -184,7 +186,8 @@ def _spongy(t: Array, x: float, y: float, z: float, kept: float) -> float:
     b = plate_distance(t, first + WAVE * half, half, x, y, z, 0.0)
     if min(a, b) > 0.3:
         return float(min(a, b) - 0.5 * thickness)
-    holes = strip_distance(t, int(t[HOLES]), int(t[HOLES + 1]), x, y, z, min(kept, 0.98))
+    isles = t[int(t[TISSUE]) + 9]
+    holes = strip_distance(t, (int(t[HOLES]), int(t[HOLES + 1])), x, y, z, min(kept, 0.98), isles)
     # rods reach into the holes, the farther the more of the plates is kept
     rod = max(math.sqrt(a * a + b * b) - ROD * thickness, holes - ROD_REACH_MM * smooth_step(0.0, 0.4, kept))
     return float(min(rod, max(min(a, b) - 0.5 * thickness, holes)))
