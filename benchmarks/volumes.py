@@ -83,9 +83,11 @@ def match(made: Both) -> list[Figure]:
     near_bone = ndimage.binary_dilation(made.bone > 0, iterations=4)
     inside = np.isin(made.labels, (3, 5))
     marrow = inside & ~near_bone
-    flesh = ndimage.binary_erosion(made.soft == 1, iterations=12) & (made.labels == 0)
+    # within slices, for a short band has but few of them
+    cross = ndimage.generate_binary_structure(2, 1)[None]
+    flesh = ndimage.binary_erosion(made.soft == 1, cross, iterations=12) & (made.labels == 0)
     flesh &= ~ndimage.binary_dilation(made.labels != 0, iterations=8)
-    air = ndimage.binary_erosion(made.soft == 0, iterations=12)
+    air = ndimage.binary_erosion(made.soft == 0, cross, iterations=12)
     air[:, :200], air[:, -200:], air[:, :, :200], air[:, :, -200:] = (False,) * 4
     cortex = ndimage.binary_erosion(made.bone > 900)
     found = []

@@ -18,7 +18,13 @@ from bonemet.simulation import (
     scan_pose,
     sizes_of,
 )
-from bonemet.simulation.change import healthy_twin, lost_share, marks_in_bone, tibia_change
+from bonemet.simulation.change import (
+    healthy_twin,
+    lost_share,
+    marks_in_bone,
+    proximal_third,
+    tibia_change,
+)
 from bonemet.simulation.cohort import with_loss
 from bonemet.simulation.disease import fracture, kind_of, needle_track
 
@@ -37,13 +43,15 @@ def sick(seed, kind="osteolytic", **rest):
 def test_week_three_has_lost_and_formed_a_sizeable_part(seed):
     change = change_truth(sick(seed), "left", 0, 3, H)
     before = change["unchanged_mm3"] + change["resorbed_mm3"]
-    assert 0.02 < change["resorbed_mm3"] / before < 0.18
-    assert 0.3 < change["resorbed_mm3"] < 2.6
+    assert 0.04 < change["resorbed_mm3"] / before < 0.18
+    assert 0.5 < change["resorbed_mm3"] < 2.6
+    # how much of the surface new bone covers is drawn and its edges taper: 0.33 to 1.04 mm3 in these four
     assert change["formed_mm3"] > 0.3
 
 
 def test_lesions_only_grow():
-    lost = [change_truth(sick(2), "left", 0, week, H)["resorbed_by_disease_mm3"] for week in (0, 1, 2, 3, 5)]
+    twin = proximal_third(healthy_twin(sick(2)), 0, "left tibia", H)
+    lost = [lost_share(sick(2), week, H, twin=twin) for week in (0, 1, 2, 3, 5)]
     assert lost[0] == 0
     assert np.all(np.diff(lost) > 0)
 
@@ -119,7 +127,7 @@ def test_new_bone_is_thick_enough_to_be_seen():
     formed = np.argwhere(change.causes == 6)
     height = points_in_bone(sick(6), 0, "left tibia", change.grid.index_to_mm(formed))[:, 0]
     assert height.min() > -0.05
-    assert 0.12 < height.max() < 0.36
+    assert 0.15 < height.max() < 0.36
 
 
 @pytest.mark.parametrize("kind", ["osteoblastic", "mixed"])

@@ -157,7 +157,7 @@ def spongy_change(mouse, week, count=80000):
 
 def test_remodelling_has_published_rates():
     formed, resorbed = spongy_change(RESTLESS, 1)
-    # about 1 % a day (Schulte 2011, Birkhold 2014)
+    # about 1 % a day, as planted
     assert 0.03 < formed < 0.11
     assert 0.03 < resorbed < 0.13
     old_formed, old_resorbed = spongy_change(replace(RESTLESS, age_weeks=60.0), 1)

@@ -12,9 +12,13 @@ doi:10.1359/jbmr.070507): in C57BL/6 tibiae to 0.085 at 5 and 0.032 at 12 months
 2014, doi:10.1016/j.bone.2014.05.006), and by 60 % between 6 weeks and 24 months in males, whose cortex
 thickens until 6 months and thins by 12 % until 24 (Halloran 2002, doi:10.1359/jbmr.2002.17.6.1044).
 
+Animals of one group differ in BV/TV by 8-23 % (one standard deviation, table 5 of Holguin 2013, errors of
+measurement included); drawn are 7 % in BALB/c and 10 % in C57BL/6, cut off at two of them. Cortices are as
+thick as Tt.Ar and Ma.Ar of its table 3 leave them.
+
 Design values, for which no table was at hand: lengths (17-18 mm for an adult tibia, the femur 0.865 of
-it), tissue mineral densities (within 1000-1200 mg HA/cm3), and how much animals and their two sides
-differ.
+it), tissue mineral densities (within 1000-1200 mg HA/cm3), and how much animals differ otherwise, and their
+two sides.
 """
 
 from __future__ import annotations
@@ -30,23 +34,29 @@ from bonemet.simulation.growth import stature
 SIDES = ("left", "right")
 MODES = 6
 """Independent ways in which the cross-sections of animals differ."""
+_PRIMARY_MM = 0.13
+"""Height of the primary spongiosa at 6 weeks."""
 
 
 @dataclass(frozen=True)
 class Strain:
-    """What sets a strain apart at 8 weeks: sizes relative to BALB/c, and metaphyseal trabeculae."""
+    """What sets a strain apart at 8 weeks: sizes relative to BALB/c, and metaphyseal trabeculae.
+
+    ``tb_spread`` is the standard deviation of the bone volume fraction, as part of it.
+    """
 
     size: float
     girth: float
     cortex: float
     tb_fraction: float
+    tb_spread: float
     tb_thickness_mm: float
     tb_wave_mm: float
 
 
 STRAINS = {
-    "BALB/c": Strain(1.00, 1.00, 1.00, 0.178, 0.0475, 0.345),
-    "C57BL/6": Strain(1.01, 1.00, 0.90, 0.112, 0.0485, 0.355),
+    "BALB/c": Strain(1.00, 1.00, 0.91, 0.184, 0.07, 0.0485, 0.345),
+    "C57BL/6": Strain(1.01, 1.00, 0.81, 0.112, 0.10, 0.0505, 0.37),
 }
 """After Holguin 2013; see above."""
 
@@ -82,6 +92,8 @@ class Sizes:
     tb_fraction, tb_thickness_mm, tb_wave_mm
         Bone volume fraction (of the millimetre from 0.55 mm beyond the growth plate on, 0.2 mm within the
         outline) and thickness of the metaphyseal trabeculae, and the wavelength of their network.
+    primary_mm
+        Height of the primary spongiosa, the fine septa below a growth plate.
     cortical_tmd, trabecular_tmd, woven_tmd
         Tissue mineral densities in mg HA/cm3.
     uneven
@@ -106,6 +118,7 @@ class Sizes:
     tb_fraction: float
     tb_thickness_mm: float
     tb_wave_mm: float
+    primary_mm: float
     cortical_tmd: float
     trabecular_tmd: float
     woven_tmd: float
@@ -263,10 +276,12 @@ def _sizes(seed: int, strain: str, sex: str, age_weeks: float) -> Sizes:
         junction_mm=around(2.0, 0.05),
         fusion=around(0.575, 0.012),
         hip_mm=around(4.4 * size, 0.03),
-        tb_fraction=float(np.clip(around(fraction, 0.06), 0.015, 0.22)),
+        tb_fraction=float(np.clip(around(fraction, kind.tb_spread), 0.015, 0.25)),
         tb_thickness_mm=around(thickness, 0.02),
         # fewer trabeculae where bone was lost
-        tb_wave_mm=around(kind.tb_wave_mm * (kind.tb_fraction / fraction) ** 0.35, 0.03),
+        tb_wave_mm=around(kind.tb_wave_mm * (kind.tb_fraction / fraction) ** 0.5, 0.03),
+        # made by growth, so there is little of it once growth has ceased
+        primary_mm=_PRIMARY_MM * (0.3 + 0.7 * float(np.exp(-(age_weeks - 6.0) / 12.0))),
         cortical_tmd=around(1150.0 * mineral, 0.012),
         trabecular_tmd=around(980.0 * mineral, 0.02),
         woven_tmd=around(860.0 * mineral, 0.03),
@@ -307,6 +322,6 @@ def sizes_of(animal: Animal, side: str) -> Sizes:
         modes=tuple(m + 0.2 * float(v) for m, v in zip(s.modes, rng.normal(size=MODES), strict=True)),
         junction_mm=near(s.junction_mm, 0.012),
         fusion=near(s.fusion, 0.005),
-        tb_fraction=near(s.tb_fraction, 0.03),
+        tb_fraction=near(s.tb_fraction, 0.02),
         cortical_tmd=near(s.cortical_tmd, 0.004),
     )

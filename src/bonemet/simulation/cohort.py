@@ -166,15 +166,20 @@ def with_loss(mouse: Animal, week: int, share: float, *, tolerance: float = 0.01
         If the animal has no tumour, or no severity gives that share.
     """
     twin = proximal_third(healthy_twin(mouse), week, f"{mouse.tumour_side or 'left'} tibia", 0.06)
-    low, high = 0.0, _MOST_SEVERE
+    # false position in severity, kept away from the ends; lost bone grows about with its square
+    low, below, high, above = 0.0, 0.0, _MOST_SEVERE, 0.0
     trial = replace(mouse, severity=high)
-    while (lost := lost_share(trial, week, 0.06, twin=twin)) >= share or trial.severity < high:
+    while (lost := lost_share(trial, week, 0.06, twin=twin)) >= share or trial.severity < _MOST_SEVERE:
         if abs(lost - share) <= tolerance:
             return trial
-        low, high = (trial.severity, high) if lost < share else (low, trial.severity)
+        if lost < share:
+            low, below = trial.severity, lost
+        else:
+            high, above = trial.severity, lost
         if high - low < 1e-3:
             break
-        trial = replace(mouse, severity=0.5 * (low + high))
+        part = (share**0.5 - below**0.5) / max(above**0.5 - below**0.5, 1e-9)
+        trial = replace(mouse, severity=low + (high - low) * min(max(part, 0.1), 0.9))
     raise SettingsError(
         f"No severity makes animal {mouse.name} lose {share:.0%} of its proximal tibia in week {week}; "
         "try a later week or an osteolytic disease."

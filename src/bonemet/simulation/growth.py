@@ -3,8 +3,9 @@
 The bone frame stays with the diaphysis and the metaphysis of week 0. An epiphysis moves away from
 them, and new metaphyseal bone fills what it leaves behind. Surfaces near a plate move along with
 it, less and less with the distance: so the flare of a metaphysis is trimmed from without as the bone
-lengthens, as happens in life (modelling; Altman 2015, doi:10.1016/j.bone.2015.07.037). What lies
-within, trabeculae and foci, stays where it is.
+lengthens, as happens in life: trabeculae made at the plate are later resorbed or merge into the cortical
+shell (Tanck 2006, doi:10.1111/j.1469-7580.2006.00503.x). What lies within, trabeculae and foci, stays where
+it is.
 
 Lengths of mice follow a curve that levels off before six months (Somerville 2004,
 doi:10.1007/s00223-003-0101-x; Brodt 1999, doi:10.1359/jbmr.1999.14.12.2159). Drawn is an exponential

@@ -56,12 +56,12 @@ def layer_mm(t: Array, x: float, y: float, z: float) -> float:
         return 0.0
     turn = math.atan2(y, x) - t[o + 3]
     turn = abs(math.atan2(math.sin(turn), math.cos(turn)))
-    along = smooth_step(first, first + 0.5, z) * (1.0 - smooth_step(last - 0.8, last, z))
-    around = 1.0 - smooth_step(0.75 * breadth, breadth, turn)
+    along = smooth_step(first, first + 1.0, z) * (1.0 - smooth_step(last - 1.6, last, z))
+    around = 1.0 - smooth_step(0.45 * breadth, breadth, turn)
     if along * around <= 0.0:
         return 0.0
     rough, _ = field(t, int(t[WARP]), int(t[WARP + 1]), 0.6 * x + 7.0, 0.6 * y, 0.6 * z)
-    return float(t[o]) * along * around * smooth_step(bare, bare + 0.7, rough)
+    return float(t[o]) * along * around * smooth_step(bare - 0.5, bare + 1.1, rough)
 
 
 @fast_kernel

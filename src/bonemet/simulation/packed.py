@@ -15,7 +15,7 @@ PIECES, ZONES, SHEETS, HOLES, WARP, LESION, NEW_BONE, TISSUE = 8, 10, 12, 14, 16
 GROWTH, TURNOVER, SCLEROSIS, TRACK, FRACTURE, FIBULA = 24, 26, 28, 30, 32, 34
 _HEADER = 36
 _WAVES = (SHEETS, HOLES, WARP, TURNOVER)
-ZONE, FOCUS, BREAK = 10, 5, 16
+ZONE, FOCUS, BREAK = 11, 5, 16
 
 
 class Shape(NamedTuple):
@@ -26,10 +26,10 @@ class Shape(NamedTuple):
     sweep, pieces
         The outer surface; see :mod:`bonemet.simulation.shapes`.
     zones
-        (zones, 10), trabecular zones: level of the growth plate, its slopes along x and y, height of its
+        (zones, 11), trabecular zones: level of the growth plate, its slopes along x and y, height of its
         waves, half its thickness, +1 where the metaphysis lies distally of it or -1, reach of the
-        metaphyseal network, the parts of its plates kept in metaphysis and epiphysis, and the way back
-        along z to where the epiphysis was in week 0.
+        metaphyseal network, the parts of its plates kept in metaphysis and epiphysis, the way back
+        along z to where the epiphysis was in week 0, and height of the primary spongiosa.
     sheets, holes, warp
         Waves of the network (2, 5, n), of its holes and of everything irregular (5, n); see
         :mod:`bonemet.simulation.trabeculae`.
@@ -39,8 +39,9 @@ class Shape(NamedTuple):
         (6,): thickness of periosteal new bone, its first and last level, its middle angle and half its
         breadth (radians), and how much of it is bare (in standard deviations).
     tissue
-        (9,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness; share by
-        which density rises and falls slowly, its three wavenumbers (radians/mm) and phase (radians).
+        (10,): mineral density of cortex, trabeculae and new bone in mg HA/cm3; trabecular thickness; share by
+        which density rises and falls slowly, its three wavenumbers (radians/mm) and phase (radians); the part
+        of kept plates below which they are kept in strips.
     growth
         (0 or 1, 6); see :func:`bonemet.simulation.growth.growth_table`.
     turnover

@@ -4,8 +4,8 @@ By how much a surface has moved since week 0 is a random field in space and time
 drifts outwards (formation) or inwards (resorption) for some weeks and then turns, so that nothing
 runs away. It is zero in week 0 and continuous in the week. About 1 % of the trabecular bone of a
 young animal is formed a day, and as much resorbed; half of that in old animals. That is the order
-that time-lapsed micro-CT of mice finds (Schulte 2011, doi:10.1016/j.bone.2010.10.007; Birkhold 2014,
-doi:10.1016/j.biomaterials.2014.07.051). Endosteal surfaces move by a third of that. On top of it trabeculae
+that time-lapsed micro-CT of mice finds (for the method see Schulte 2011, doi:10.1016/j.bone.2010.10.007);
+the halving, and that endosteal surfaces move by a third of it, are design values. On top of it trabeculae
 thin with age as the anatomy's volume fractions do (:mod:`bonemet.simulation.anatomy`).
 """
 

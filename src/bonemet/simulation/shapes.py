@@ -19,9 +19,12 @@ from bonemet.kernels.jit import fast_kernel
 
 Array = NDArray[np.float64]
 Point = Sequence[float] | Array
-PIECE = 18
-"""Numbers that make a piece."""
+PIECE = 22
+"""Numbers that make a piece; the last four are centre and radius of a ball that holds it."""
+_BALL = 18
 _CONE, _ELLIPSOID = 0.0, 1.0
+NO_SWEEP = 2
+"""Levels of a sweep that is nowhere."""
 _FAR = 1e6
 
 
@@ -65,6 +68,8 @@ def cone(
     row = np.zeros(PIECE)
     row[:3] = _CONE, -1.0 if cut else 1.0, blend
     row[3:6], row[6:9], row[9:11] = a, b, radii
+    row[_BALL : _BALL + 3] = 0.5 * (row[3:6] + row[6:9])
+    row[_BALL + 3] = 0.5 * np.linalg.norm(row[6:9] - row[3:6]) + max(radii)
     return row
 
 
@@ -81,6 +86,7 @@ def ellipsoid(
     row[:3] = _ELLIPSOID, -1.0 if cut else 1.0, blend
     row[3:6], row[6:9] = centre, radii
     row[9:18] = (np.eye(3) if axes is None else np.asarray(axes).T).ravel()
+    row[_BALL : _BALL + 3], row[_BALL + 3] = centre, max(radii)
     return row
 
 
@@ -91,14 +97,14 @@ def pieces(rows: Sequence[Array]) -> Array:
 
 def no_sweep(wall: float) -> Sweep:
     """Return a sweep that is nowhere, for shapes of pieces only, with shells of one thickness."""
-    table = np.zeros((2, 4))
+    table = np.zeros((NO_SWEEP, 4))
     return Sweep(
         np.array([0.0, 1.0, -_FAR, _FAR]),
-        np.zeros((2, 2)),
+        np.zeros((NO_SWEEP, 2)),
         table - _FAR,
         table + 1.0,
         table + wall,
-        np.zeros((2, 4)),
+        np.zeros((NO_SWEEP, 4)),
     )
 
 
@@ -139,20 +145,48 @@ def piece_distance(t: Array, o: int, x: float, y: float, z: float) -> float:
 
 
 @fast_kernel
+def _out_of_reach(t: Array, o: int, d: float, x: float, y: float, z: float) -> bool:
+    """Tell whether a piece is too far away to change the distance ``d`` of what it is joined to."""
+    near = t[o + 2] + (d if t[o + 1] > 0.0 else -d)
+    # distances of ellipsoids may come out too short by a quarter
+    reach = t[o + _BALL + 3] + (1.25 * near if near > 0.0 else near)
+    dx, dy, dz = x - t[o + _BALL], y - t[o + _BALL + 1], z - t[o + _BALL + 2]
+    gap: float = dx * dx + dy * dy + dz * dz
+    return bool(reach < 0.0 or gap > reach * reach)
+
+
+@fast_kernel
 def pieces_distance(t: Array, first: int, count: int, start: float, x: float, y: float, z: float) -> float:
     """Return the signed distance from ``count`` pieces, packed from ``t[first]`` on, joined to ``start``."""
     d = start
     for i in range(count):
         o = first + i * PIECE
+        if _out_of_reach(t, o, d, x, y, z):
+            continue
         e = piece_distance(t, o, x, y, z)
         d = smooth_min(d, e, t[o + 2]) if t[o + 1] > 0.0 else -smooth_min(-d, e, t[o + 2])
     return d
 
 
 @fast_kernel
+def bearing(y: float, x: float) -> float:
+    """Return the arc tangent of y / x in the right quadrant, good to 1e-5."""
+    a, b = abs(x), abs(y)
+    r = min(a, b) / max(a, b, 1e-300)
+    s = r * r
+    out = 0.05265332 - 0.01172120 * s
+    out = r * (0.99997726 + s * (-0.33262347 + s * (0.19354346 + s * (-0.11643287 + s * out))))
+    out = 0.5 * math.pi - out if b > a else out
+    out = math.pi - out if x < 0.0 else out
+    return -out if y < 0.0 else out
+
+
+@fast_kernel
 def sweep_distance(t: Array, x: float, y: float, z: float) -> tuple[float, float, float, float]:
     """Return distance and wall of a packed shape's sweep, and distance and wall of its tube, at a point."""
     levels, angles = int(t[0]), int(t[1])
+    if levels == NO_SWEEP:
+        return _FAR, t[int(t[6])], _FAR, 0.0
     frame, centre, radius, slope, walls, tubes = (
         int(t[2]),
         int(t[3]),
@@ -167,7 +201,7 @@ def sweep_distance(t: Array, x: float, y: float, z: float) -> tuple[float, float
     c = centre + 2 * i
     dx = x - (t[c] * (1 - f) + t[c + 2] * f)
     dy = y - (t[c + 1] * (1 - f) + t[c + 3] * f)
-    v = math.atan2(dy, dx) * (angles / (2 * math.pi)) + angles
+    v = bearing(dy, dx) * (angles / (2 * math.pi)) + angles
     j = int(v)
     g = v - j
     j = j % angles

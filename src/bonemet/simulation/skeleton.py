@@ -126,7 +126,7 @@ def _kept(seed: int, name: str, s: Sizes) -> float:
     bone = name.split()[1]
     sweep, rows = (tibia if bone == "tibia" else femur)(s)
     zones = _plates(s, bone, Growth())
-    tissue = np.array([1.0, 1.0, 1.0, s.tb_thickness_mm, *np.zeros(5)])
+    tissue = np.array([1.0, 1.0, 1.0, s.tb_thickness_mm, *np.zeros(5), _isles(s)])
     texture = _texture(seed, name, s)
     table = Shape(sweep, rows, zones, *texture, np.zeros((0, FOCUS)), np.zeros(6), tissue).pack()
     points = _region(sweep, rows, zones[0])
@@ -153,24 +153,29 @@ def _kept(seed: int, name: str, s: Sizes) -> float:
 
 
 def _plates(s: Sizes, bone: str, grown: Growth) -> Array:
-    """Return the trabecular zones (zones, 10) of a femur or tibia; see :class:`Shape`."""
-    half, up, down = 0.5 * GROWTH_PLATE_MM, grown.proximal, grown.distal
+    """Return the trabecular zones (zones, 11) of a femur or tibia; see :class:`Shape`."""
+    half, up, down, young = 0.5 * GROWTH_PLATE_MM, grown.proximal, grown.distal, s.primary_mm
     kept = kept_for(s.tb_fraction, s.tb_thickness_mm, s.tb_wave_mm, ROD * s.tb_thickness_mm)
     # epiphyses are denser
     more = min(2.2 * kept, 0.9)
     if bone == "tibia":
         return np.array(
             [
-                [1.35 - up, 0.0, 0.16, 0.12, half, 1.0, 3.6, kept, more, up],
-                [s.tibia_mm - 1.35 + down, 0.0, 0.0, 0.05, half, -1.0, 1.2, 0.8 * kept, more, -down],
+                [1.35 - up, 0.0, 0.16, 0.12, half, 1.0, 3.6, kept, more, up, young],
+                [s.tibia_mm - 1.35 + down, 0.0, 0.0, 0.05, half, -1.0, 1.2, 0.8 * kept, more, -down, young],
             ]
         )
     return np.array(
         [
-            [s.femur_mm - 1.95 * s.girth + down, 0.0, -0.12, 0.12, half, -1.0, 3.8, kept, more, -down],
-            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, kept, more, 0.0],
+            [s.femur_mm - 1.95 * s.girth + down, 0.0, -0.12, 0.12, half, -1.0, 3.8, kept, more, -down, young],
+            [1.6, 0.0, 0.0, 0.0, 0.0, 1.0, 1.8, kept, more, 0.0, 0.0],
         ]
     )
+
+
+def _isles(s: Sizes) -> float:
+    """Return below which kept part plates are kept in strips, as sparse networks of older mice need."""
+    return 0.1 + 0.3 * float(np.clip((0.08 - s.tb_fraction) / 0.02, 0.0, 1.0))
 
 
 def _tissue(animal: Animal, week: int, name: str, s: Sizes) -> Array:
@@ -178,7 +183,7 @@ def _tissue(animal: Animal, week: int, name: str, s: Sizes) -> Array:
     # a wave of 7-12 mm, mostly along the bone
     wave = rng.uniform((-0.3, -0.3, 0.5, 0.0), (0.3, 0.3, 0.9, 2 * np.pi))
     thickness = s.tb_thickness_mm * thinning(animal, week)
-    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, thickness, s.uneven, *wave])
+    return np.array([s.cortical_tmd, s.trabecular_tmd, s.woven_tmd, thickness, s.uneven, *wave, _isles(s)])
 
 
 def plate_levels(animal: Animal, bone: str) -> tuple[float, float]:
@@ -246,7 +251,7 @@ def _small(
 ) -> Part:
     sweep, s = no_sweep(wall), animal.sizes
     # spongy throughout: one zone that reaches everywhere and has no growth plate
-    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.4, 0.4, 0.0]])
+    zones = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 100.0, 0.4, 0.4, 0.0, 0.0]])
     shape = Shape(
         sweep,
         rows,

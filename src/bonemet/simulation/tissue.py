@@ -39,7 +39,7 @@ from bonemet.simulation.packed import (
 )
 from bonemet.simulation.remodelling import NEAR_MM, moved
 from bonemet.simulation.shapes import Array, pieces_distance, sweep_distance
-from bonemet.simulation.trabeculae import WAVE, field, hole_distance, plate_distance
+from bonemet.simulation.trabeculae import WAVE, field, hole_distance, plate_distance, strip_distance
 
 __all__ = [
     "ROD",
@@ -56,6 +56,14 @@ ROD, ROD_REACH_MM = 0.52, 0.35
 """Radius of rods over the plates' thickness, and how far they reach beyond the plates at most."""
 _SHELL_AT_PLATE_MM = 0.06
 """Bone that bridges a growth plate at the surface, so that the plate does not part the bone."""
+END_PLATE_MM = 0.05
+"""Thickness of the bony plate of the epiphysis that a growth plate rests on."""
+_END_PLATE_KEPT = 0.88
+"""Part of an end plate that is bone; vessels pass through the rest."""
+_FACE_MM, _FACE_KEPT = 0.024, 0.7
+"""Thickness of the calcified face on the metaphysis' side of a growth plate, and how much of it there is."""
+_SEPTUM_MM, _SEPTA = 0.026, 2.4
+"""Thickness of the septa of the primary spongiosa, and how much closer than trabeculae they stand."""
 _ENDOSTEAL = 0.3
 """Endosteal surfaces move by this part of what trabecular ones do."""
 _BREAK_MM = 1.5
@@ -107,16 +115,26 @@ def new_bone_mm(t: Array) -> float:
 
 
 @fast_kernel
-def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float, float, float]:
-    """Return the part of the plates that is kept, the distance from growth plates, and the way back."""
-    kept, gap, shift = 0.0, 1.0, 0.0
+def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float, float, float, float]:
+    """Return what the trabecular zones say of a point.
+
+    Returns
+    -------
+    tuple
+        The part of the plates that is kept; how far (mm) beyond the nearest growth plate's middle the point
+        lies, positive in the metaphysis, 1 if none is near; the way back along z to where the epiphysis was
+        in week 0; and where the numbers of that plate's zone begin, -1 for none.
+    """
+    kept, nearest, shift, zone = 0.0, 1.0, 0.0, -1
     for i in range(int(t[ZONES + 1])):
         o = int(t[ZONES]) + i * ZONE
         # trabeculae reach further along the endosteum than in the middle
         reach = t[o + 6] * (1.25 - 0.45 * min(depth, 1.0))
         if abs(z - t[o]) > reach + 3.0:
             continue
-        level = t[o] + t[o + 1] * x + t[o + 2] * y + t[o + 3] * (math.sin(2.6 * x) * math.sin(2.9 * y + 0.5))
+        level = t[o] + t[o + 1] * x + t[o + 2] * y
+        if t[o + 3] != 0.0:
+            level += t[o + 3] * (math.sin(2.6 * x) * math.sin(2.9 * y + 0.5))
         u = t[o + 5] * (z - level)
         # densest at the growth plate, fading into the empty cavity
         dense = 1.5 - 0.5 * smooth_step(0.0, 0.7, u)
@@ -124,9 +142,35 @@ def _zones(t: Array, x: float, y: float, z: float, depth: float) -> tuple[float,
         kept = max(kept, share)
         if u <= 0.0:
             shift = t[o + 9]
-        if t[o + 4] > 0.0:
-            gap = min(gap, abs(u) - t[o + 4])
-    return kept, gap, shift
+        if t[o + 4] > 0.0 and abs(u) < abs(nearest):
+            nearest, zone = u, o
+    return kept, nearest, shift, float(zone)
+
+
+@fast_kernel
+def _at_plate(t: Array, x: float, y: float, z: float, o: int, u: float) -> float:
+    """Return the signed distance from the bone beside a growth plate, ``u`` beyond whose middle a point lies.
+
+    On the epiphysis' side lies a bony end plate with holes for vessels, on the metaphysis' side the primary
+    spongiosa: fine septa that stand along the bone and melt into the trabeculae.
+    """
+    half, high = t[o + 4], t[o + 10]
+    holes, count = int(t[HOLES]), int(t[HOLES + 1])
+    if u < 0.0:
+        plate: float = max(u + half, -u - half - END_PLATE_MM)
+        if plate > 0.1:
+            return plate
+        pores = hole_distance(t, holes, count, 1.5 * x, 1.5 * y, 1.5 * z, _END_PLATE_KEPT) / 1.5
+        return float(max(plate, pores))
+    if u > half + high + 0.1:
+        return float(u - half - high)
+    # the face of the plate, through which vessels come
+    face = max(half - u, u - half - _FACE_MM)
+    pores = hole_distance(t, holes, count, 1.7 * x, 1.7 * y, 1.7 * z, _FACE_KEPT) / 1.7
+    septa = plate_distance(t, holes, count, _SEPTA * x, _SEPTA * y, 0.6 * z, 0.0) / _SEPTA
+    left = 1.0 - smooth_step(half + 0.3 * high, half + high, u)
+    septa = max(septa - 0.5 * _SEPTUM_MM * left, half - u, u - half - high)
+    return float(min(septa, max(face, pores)))
 
 
 @fast_kernel
@@ -142,7 +186,8 @@ def _spongy(t: Array, x: float, y: float, z: float, kept: float) -> float:
     b = plate_distance(t, first + WAVE * half, half, x, y, z, 0.0)
     if min(a, b) > 0.3:
         return float(min(a, b) - 0.5 * thickness)
-    holes = hole_distance(t, int(t[HOLES]), int(t[HOLES + 1]), x, y, z, min(kept, 0.98))
+    isles = t[int(t[TISSUE]) + 9]
+    holes = strip_distance(t, (int(t[HOLES]), int(t[HOLES + 1])), x, y, z, min(kept, 0.98), isles)
     # rods reach into the holes, the farther the more of the plates is kept
     rod = max(math.sqrt(a * a + b * b) - ROD * thickness, holes - ROD_REACH_MM * smooth_step(0.0, 0.4, kept))
     return float(min(rod, max(min(a, b) - 0.5 * thickness, holes)))
@@ -169,12 +214,17 @@ def _bone_of_old(t: Array, x: float, y: float, z: float, body: float, wall: floa
     cortex, spongy = max(body, -body - wall), 1.0
     if body > -0.5 * wall:
         return cortex, spongy
-    kept, gap, shift = _zones(t, x, y, z, -body - wall)
+    kept, beyond, shift, zone = _zones(t, x, y, z, -body - wall)
     spongy = _spongy(t, x, y, z + shift, kept)
     if abs(spongy) < NEAR_MM:
         spongy -= moved(t, x, y, z + shift)
+    if zone < 0:
+        return cortex, max(spongy, body + 0.5 * wall)
+    o = int(zone)
+    if abs(beyond) < 0.4:
+        spongy = min(spongy, _at_plate(t, x, y, z + shift, o, beyond))
     spongy = max(spongy, body + 0.5 * wall)
-    hollow = max(gap, body + _SHELL_AT_PLATE_MM)
+    hollow = max(abs(beyond) - t[o + 4], body + _SHELL_AT_PLATE_MM)
     return max(cortex, -hollow), max(spongy, -hollow)
 
 

@@ -69,8 +69,7 @@ def field(t: Array, first: int, count: int, x: float, y: float, z: float) -> tup
         turn -= np.floor(turn + 0.5)
         # sine and cosine from one polynomial each, good to 1e-3, so that the loop vectorises
         s = t[size + i] * _sine(turn)
-        turn += 0.25
-        value += t[size + i] * _sine(turn - np.floor(turn + 0.5))
+        value += t[size + i] * _sine(0.25 - abs(turn))
         gx += s * t[kx + i]
         gy += s * t[ky + i]
         gz += s * t[kz + i]
@@ -91,3 +90,29 @@ def hole_distance(t: Array, first: int, count: int, x: float, y: float, z: float
     level = math.log((1.0 - kept) / kept) / 1.702
     value, slope = field(t, first, count, x, y, z)
     return (level - value) / (slope + 1e-6)
+
+
+@fast_kernel
+def _quantile(part: float) -> float:
+    """Return the level that a Gaussian field stays below in a part of space (a logistic stand-in)."""
+    part = min(max(part, 1e-4), 1.0 - 1e-4)
+    return math.log(part / (1.0 - part)) / 1.702
+
+
+@fast_kernel
+def strip_distance(
+    t: Array, waves_at: tuple[int, int], x: float, y: float, z: float, kept: float, isles: float
+) -> float:
+    """Return the signed distance to the part ``kept`` of space where trabecular plates stay.
+
+    Where much is kept, it is where a field is high, so that plates have holes. Where little is kept, it is
+    where the field is near its mean: places about a surface hang together however few they are, while high
+    places are islands, and would leave flakes. From the part ``isles`` on only high places count.
+    ``waves_at``: where the field's waves begin, and how many they are.
+    """
+    high = 0.5 + 0.5 * kept + (0.5 - 0.5 * kept) * min(kept / isles, 1.0)
+    value, slope = field(t, waves_at[0], waves_at[1], x, y, z)
+    gap = _quantile(high - kept) - value
+    if high < 1.0 - 1e-3:
+        gap = max(gap, value - _quantile(high))
+    return gap / (slope + 1e-6)

@@ -6,6 +6,7 @@ All of it in the bone's own frame; see :mod:`bonemet.simulation.longbones`.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,22 @@ def points_in_bone(animal: Animal, week: int, bone: str, points_mm: NDArray[Any]
     return out
 
 
+@fast_kernel
+def _fill_contour(table: Array, frame: Array, out: NDArray[np.bool_]) -> None:
+    """Tell which points (x, y) of a level lie within the outer contour; ``frame``: first point, spacing."""
+    reach = new_bone_mm(table)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            x, y = frame[0] + i * frame[3], frame[1] + j * frame[3]
+            d = outline(table, x, y, frame[2])
+            out[i, j] = d <= 0.0 or (d < reach and sample(table, x, y, frame[2])[0] <= 0.0)
+
+
 def _contours(part: Part, table: Array, z: float) -> int:
     """Return the number of separate outer contours at a level of the tibia's frame."""
-    xs = np.arange(part.low[0], part.high[0], _FINE_MM)
-    ys = np.arange(part.low[1], part.high[1], _FINE_MM)
-    points = np.stack(np.meshgrid(xs, ys, [z], indexing="ij"), -1).reshape(-1, 3)
-    out = np.empty((len(points), 3))
-    sample_points(table, points, out)
-    filled = (out[:, 0] <= 0).reshape(len(xs), len(ys))
+    size = np.ceil((part.high[:2] - part.low[:2]) / _FINE_MM).astype(int)
+    filled = np.zeros(size, np.bool_)
+    _fill_contour(table, np.array([*part.low[:2], z, _FINE_MM]), filled)
     return int(ndimage.label(filled, np.ones((3, 3)))[1])
 
 
@@ -65,6 +74,17 @@ def _first_level(part: Part, first: float, last: float, count: int) -> float:
         fine = (float(z) for z in np.arange(max(first, coarse - 0.1), coarse + 0.005, 0.01))
         return next((z for z in fine if _contours(part, table, z) == count), float(coarse))
     raise SettingsError(f"{part.name} has no level with {count} contours between {first} and {last} mm.")
+
+
+@lru_cache(maxsize=64)
+def _where_contours_part(animal: Animal, week: int, bone: str) -> tuple[float, float]:
+    """Return the levels at which tibia and fibula part, and at which they are one again."""
+    part, s = long_bone(animal, week, bone), sizes_of(animal, bone.split(maxsplit=1)[0])
+    wide = _widest(animal, bone)
+    whole = part.shape._replace(fracture=np.zeros((0, BREAK)))
+    part = replace(part, shape=whole, low=wide.low, high=wide.high)
+    top, end = s.junction_mm - 0.5 - growth(animal, week, bone).proximal, fusion_mm(s)
+    return _first_level(part, top, s.junction_mm + 2.0, 2), _first_level(part, end - 1.5, end + 1.5, 1)
 
 
 def landmark_points(animal: Animal, week: int, bone: str) -> dict[str, Array]:
@@ -82,14 +102,11 @@ def landmark_points(animal: Animal, week: int, bone: str) -> dict[str, Array]:
             "distal_growth_plate": float(zones[0]),
         }
         return {name: np.array([0.0, 0.0, z]) for name, z in levels.items()}
-    whole = part.shape._replace(fracture=np.zeros((0, BREAK)))
-    wide = _widest(animal, bone)
-    part = replace(part, shape=whole, low=wide.low, high=wide.high)
-    end = fusion_mm(s)
+    junction, fusion = _where_contours_part(animal, week, bone)
     levels = {
         "length": s.tibia_mm + grown.distal,
-        "junction": _first_level(part, s.junction_mm - 0.5 - grown.proximal, s.junction_mm + 2.0, 2),
-        "fusion": _first_level(part, end - 1.5, end + 1.5, 1),
+        "junction": junction,
+        "fusion": fusion,
         "proximal_growth_plate": float(zones[0]),
         "distal_growth_plate": float(zones[1]),
     }
