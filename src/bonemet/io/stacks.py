@@ -107,6 +107,15 @@ class SliceStack:
         """Return all numbers in memory."""
         return np.asarray(self[:], dtype=dtype)
 
+    def rows(self, number: int, first: int, stop: int) -> NDArray[Any]:
+        """Return the rows (first, stop) of a slice; more is read only where its file is compressed."""
+        data = slicefiles.read_rows(self.paths[number], first, stop)
+        expected = Header((stop - first, self._header.shape[1]), self._header.dtype)
+        _refuse_unlike(
+            Header((data.shape[0], data.shape[1]), data.dtype), self.paths[number], expected, self.paths[0]
+        )
+        return data
+
     def _slice(self, number: int) -> NDArray[Any]:
         path = self.paths[number]
         data = slicefiles.read(path)
