@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -208,6 +209,13 @@ def find_parts(path: Path) -> tuple[tuple[SkyScanLog, Series], ...]:
                 "the log of one part."
             )
     return tuple(parts[n] for n in numbers)
+
+
+def name_of(parts: Sequence[tuple[SkyScanLog, Series]]) -> str:
+    """Return what the slices of a scan, or of connected scans, are called."""
+    if len(parts) > 1 and (match := _PART.fullmatch(parts[0][0].path.stem)):
+        return match["base"]
+    return parts[0][1].prefix.rstrip("_- ")
 
 
 def _parts_of(path: Path) -> dict[int, tuple[SkyScanLog, Series]]:

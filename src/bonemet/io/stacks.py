@@ -63,6 +63,7 @@ class SliceStack:
         self.prefix = series.prefix
         self.indices = series.indices
         self._header = header
+        self._layouts: dict[int, slicefiles.Layout | None] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -109,12 +110,12 @@ class SliceStack:
 
     def rows(self, number: int, first: int, stop: int) -> NDArray[Any]:
         """Return the rows (first, stop) of a slice; more is read only where its file is compressed."""
-        data = slicefiles.read_rows(self.paths[number], first, stop)
-        expected = Header((stop - first, self._header.shape[1]), self._header.dtype)
-        _refuse_unlike(
-            Header((data.shape[0], data.shape[1]), data.dtype), self.paths[number], expected, self.paths[0]
-        )
-        return data
+        if number not in self._layouts:
+            self._layouts[number] = slicefiles.layout(self.paths[number])
+        where = self._layouts[number]
+        if where is None or where.columns != self._header.shape[1]:
+            return self._slice(number)[first:stop]
+        return slicefiles.read_rows(self.paths[number], where, first, stop)
 
     def _slice(self, number: int) -> NDArray[Any]:
         path = self.paths[number]

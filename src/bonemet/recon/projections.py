@@ -77,6 +77,10 @@ class Projections:
             tick(1)
         self._counts, self._counts_row = counts, first
 
+    def forget(self) -> None:
+        """Give the memory of what was kept back."""
+        self._counts = self._clean = None
+
     def prepare(self, first: int, stop: int) -> None:
         """Clean these rows of rings, if that was asked for: stripes show in all views together only."""
         self._clean = None
