@@ -172,10 +172,11 @@ def _refined(
     return offset, float(_curve(smooth, geometry, sense, np.array([offset]))[0])
 
 
-def refine_axis_offset(rays: NDArray[np.float32], geometry: ConeGeometry) -> tuple[float, float]:
-    """Return the best axis offset near the geometry's, and its residual, by some rows of all views."""
-    rays, geometry = _evenly(rays, geometry)
-    return _refined(rays, geometry, geometry.turn, geometry.axis_offset_px)
+def disagreement(
+    rays: NDArray[np.float32], geometry: ConeGeometry, offsets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the relative residual of opposite rays (views, rows, columns) for each axis offset."""
+    return _curve(rays, geometry, geometry.turn, offsets)
 
 
 def _curve(

@@ -1,22 +1,30 @@
-"""The tilt of the camera against the rotation axis, from where rows at several heights see the axis."""
+"""The tilt of the camera against the rotation axis, from rays that were measured twice.
+
+Only in the plane of the source are opposite rays the same lines. Where the camera is tilted, that plane
+crosses it along a slanted line of pixels; of all lines through the optical axis' row, it is the one on which
+opposite rays agree best.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from bonemet.core.scan import ConeGeometry
-from bonemet.recon.center import refine_axis_offset
+from bonemet.recon.center import disagreement
+from bonemet.recon.weights import axis_column
 
-BANDS = 9
-SPREAD = 0.12  # share of the rows, to each side of the plane of the source, over which bands lie
-CERTAIN = 4.0  # times its own error that a tilt must be to be believed
+LARGEST_DEG = 1.0  # that is looked for
+STEP_DEG = 0.1
+NEAR = 3  # steps to each side of the best one through which a parabola is laid
+SMOOTH = (0.75, 0.5)  # rows and columns; so that slanted lines are little smoother than level ones
+ACROSS_PX = (-0.3, -0.15, 0.0, 0.15, 0.3)  # axis offsets that are tried with each tilt
+BETTER = 0.95  # a tilt is believed where squared disagreement is below this share of that without one
 WORTH_PX = 0.5  # by how much the axis must wander between first and last row to be worth a correction
-LARGEST_DEG = 2.0  # more than this is no camera's
 
 
 @dataclass(frozen=True)
@@ -25,65 +33,78 @@ class TiltEstimate:
 
     Attributes
     ----------
-    tilt_deg, error_deg
-        The tilt, and its standard error.
+    tilt_deg
+        The tilt.
+    ratio
+        Squared disagreement of opposite rays with it, over that without a tilt.
     wander_px
         By how many columns the axis wanders from the first row to the last.
-    certain
-        Whether the tilt is clear, and worth a correction.
     """
 
     tilt_deg: float
-    error_deg: float
+    ratio: float
     wander_px: float
-    certain: bool
+
+    @property
+    def certain(self) -> bool:
+        """Whether the tilt is clear, and worth a correction."""
+        inside = abs(self.tilt_deg) < LARGEST_DEG
+        return inside and self.ratio < BETTER and abs(self.wander_px) >= WORTH_PX
 
 
-def band_rows(geometry: ConeGeometry) -> list[tuple[int, int]]:
-    """Return the rows (first, stop) of the bands, from the lowest row number to the highest."""
-    half = max(1.5, SPREAD * geometry.rows)
-    middle = min(max(geometry.optical_axis_row, half), geometry.rows - half)
-    edges = np.rint(np.linspace(max(0, middle - half), min(geometry.rows, middle + half), BANDS + 1))
-    return [(int(a), max(int(b), int(a) + 1)) for a, b in pairwise(edges)]
+def rows_needed(geometry: ConeGeometry) -> tuple[int, int]:
+    """Return the rows (first, stop) that slanted lines cross."""
+    half = math.ceil(geometry.columns / 2 * math.tan(math.radians(LARGEST_DEG)) + 4 * SMOOTH[0])
+    middle = round(min(max(geometry.optical_axis_row, 0), geometry.rows - 1))
+    return max(0, middle - half), min(geometry.rows, middle + half + 1)
 
 
-def find_tilt(bands: NDArray[np.float32], geometry: ConeGeometry) -> TiltEstimate:
-    """Find the tilt from line integrals averaged over the rows of each band.
-
-    Away from the plane of the source opposite rays are not quite the same lines, which shifts what is found
-    either way; so bands lie near it, and the scatter about a straight line counts as error.
+def find_tilt(band: NDArray[np.float32], geometry: ConeGeometry) -> TiltEstimate:
+    """Find the tilt from the rows about the plane of the source.
 
     Parameters
     ----------
-    bands
-        (views, bands, columns).
+    band
+        (views, rows, columns) line integrals of :func:`rows_needed`.
     geometry
-        Of the scan, with its axis.
+        Of the scan, with its axis and views in equal steps.
     """
-    rows = np.array([(a + b - 1) / 2 for a, b in band_rows(geometry)]) - geometry.optical_axis_row
-    found = np.array([refine_axis_offset(bands[:, k : k + 1], geometry) for k in range(len(rows))])
-    offsets, residuals = found.T
-    weight = 1 / np.maximum(residuals, 1e-6)
-    weight[~np.isfinite(residuals)] = 0
-    slope, error = _line(rows, offsets, weight)
-    tilt, error_deg = math.degrees(math.atan(slope)), math.degrees(error)
-    wander = slope * (geometry.rows - 1)
-    certain = CERTAIN * error_deg < abs(tilt) < LARGEST_DEG and abs(wander) >= WORTH_PX
-    return TiltEstimate(tilt, error_deg, wander, certain)
+    first, _ = rows_needed(geometry)
+    smooth = ndimage.gaussian_filter(band, (0, *SMOOTH))
+    across = np.arange(geometry.columns, dtype=np.float64) - axis_column(geometry)
+    steps = round(LARGEST_DEG / STEP_DEG)
+    tilts: NDArray[np.float64] = np.linspace(-steps * STEP_DEG, steps * STEP_DEG, 2 * steps + 1)
+    found = np.array([_best(_line(smooth, geometry, across, float(t), first), geometry) for t in tilts])
+    best = int(np.argmin(found))
+    near = slice(max(0, best - NEAR), best + NEAR + 1)
+    a, b, c = np.polyfit(tilts[near], found[near], 2)
+    tilt = float(np.clip(-b / (2 * a), tilts[near][0], tilts[near][-1])) if a > 0 else 0.0
+    level = float(found[steps])
+    ratio = float(a * tilt * tilt + b * tilt + c) / level if a > 0 and level > 0 else 1.0
+    return TiltEstimate(tilt, ratio, math.tan(math.radians(tilt)) * (geometry.rows - 1))
 
 
-def _line(x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the slope of a straight line through points, and its standard error."""
-    if np.count_nonzero(weight) < 4:
-        return 0.0, math.inf
-    w = weight / weight.sum()
-    x, y = x - w @ x, y - w @ y
-    spread = float(w @ x**2)
-    slope = float(w @ (x * y)) / spread
-    scatter = float(w @ (y - slope * x) ** 2)
-    return slope, math.sqrt(scatter / spread / (np.count_nonzero(weight) - 2))
+def _line(
+    band: NDArray[np.float32],
+    geometry: ConeGeometry,
+    across: NDArray[np.float64],
+    tilt_deg: float,
+    first: int,
+) -> NDArray[np.float32]:
+    """Return what stands along a slanted line (views, 1, columns)."""
+    rows = geometry.optical_axis_row - first - across * math.tan(math.radians(tilt_deg))
+    rows = np.clip(rows, 0, band.shape[1] - 1)
+    low = np.minimum(rows.astype(int), max(band.shape[1] - 2, 0))
+    high = np.minimum(low + 1, band.shape[1] - 1)
+    part = (rows - low).astype(np.float32)
+    columns = np.arange(geometry.columns)
+    line = band[:, low, columns] * (1 - part) + band[:, high, columns] * part
+    return np.asarray(line[:, None, :], np.float32)
 
 
-def upright(geometry: ConeGeometry) -> ConeGeometry:
-    """Return the geometry of views that were turned upright."""
-    return replace(geometry, axis_tilt_deg=0.0)
+def _best(line: NDArray[np.float32], geometry: ConeGeometry) -> float:
+    """Return the squared disagreement of opposite rays at the axis that fits best, near the geometry's."""
+    offsets = np.array(ACROSS_PX)
+    square = disagreement(line, geometry, geometry.axis_offset_px + offsets) ** 2
+    a, b, c = np.polyfit(offsets, square, 2)
+    return float(c - b * b / (4 * a)) if a > 0 else float(square.min())

@@ -89,11 +89,9 @@ class Part:
         """Find the open beam, the axis and its tilt; first load counts for a range of slices, if given."""
         self.beam = find_beam(self.source.scan)
         self.warnings += self.beam.warnings
-        self._lay_rays(what)
+        self._lay_rays(0.0, what)
         self._find_axis()
-        if self._find_tilt():
-            self._lay_rays(what)
-            self._find_axis()
+        self._stand_up(what)
         self.source.checked.refuse_copies()
         note = weights.range_note(self.geometry)
         self.warnings += [note] if note else []
@@ -102,14 +100,12 @@ class Part:
         self.read = _through(self.rays, straight)
         self.results |= {"thermal": self.source.thermal, "hardening": hardening.words}
 
-    def _lay_rays(self, what: Range | None) -> None:
-        """Make the reader of line integrals, from views turned upright where a tilt is known."""
+    def _lay_rays(self, lean_deg: float, what: Range | None) -> None:
+        """Make the reader of line integrals, from views turned upright where the axis leans."""
         scan = self.source.scan
-        lean = self.geometry.axis_tilt_deg
-        if lean:
+        if lean_deg:
             centre = (self.geometry.optical_axis_row, weights.axis_column(self.geometry))
-            scan = replace(scan, projections=TurnedViews(scan.projections, lean, centre))
-            self.geometry = tilt.upright(self.geometry)
+            scan = replace(scan, projections=TurnedViews(scan.projections, lean_deg, centre))
         level, mapper = self.settings.ring_level, self.context.map
         self.rays = Projections(scan, self.beam.white.value, level, mapper, self.beam.stuck)
         if what is not None:
@@ -134,45 +130,40 @@ class Part:
         self.geometry = replace(geometry, axis_offset_px=offset, turn=turn)
         self.results |= {"axis_source": origin}
 
-    def _find_tilt(self) -> bool:
-        """Tell whether views must be turned upright, and note the tilt in the geometry until they are."""
+    def _stand_up(self, what: Range | None) -> None:
+        """Turn views upright by the tilt that was asked for, or that they show."""
         asked = self.settings.tilt
         logged = self.log.find_number("Image Rotation", "Acquisition")
-        self.results["image_rotation_deg"] = logged
-        if asked == "off":
-            self.results |= {"axis_tilt_deg": 0.0, "tilt_source": "off"}
-            return False
+        lean, source = 0.0, "off"
         if asked == "auto":
-            found, error = self._tilt_of_data()
-            self.results["tilt_error_deg"] = error
-            lean, source = found, "data" if found else "too small to tell"
+            lean, source = self._tilt_of_data(), "data"
         elif asked == "log":
             lean, source = ROTATION_SIGN * (logged or 0.0), "log"
-        else:
+        elif asked != "off":
             lean, source = float(asked), "given"
-        self.results |= {"axis_tilt_deg": lean, "tilt_source": source}
-        self.geometry = replace(self.geometry, axis_tilt_deg=lean)
-        return lean != 0
+        if lean:
+            self._turn(lean, what)
+        if lean and source == "data":  # noise draws what is found towards none, so look again
+            lean = round(lean + self._tilt_of_data(all_of_it=True), 6)
+            self._turn(lean, what)
+            self.warnings.append(
+                f"The axis is tilted against the camera by {lean:.3f} degrees; views were turned upright."
+            )
+        source = source if lean or asked != "auto" else "too small to tell"
+        self.results |= {"axis_tilt_deg": lean, "tilt_source": source, "image_rotation_deg": logged}
 
-    def _tilt_of_data(self) -> tuple[float, float | None]:
-        """Return the tilt that the views show, 0 where it is not clear, and its standard error."""
-        geometry, rows = self.geometry, tilt.band_rows(self.geometry)
-        low, high = rows[0][0], rows[-1][1]
+    def _turn(self, lean_deg: float, what: Range | None) -> None:
+        self._lay_rays(lean_deg, what)
+        self._find_axis()
 
-        def one(view: int) -> NDArray[np.float32]:
-            image = self.rays.rows(view, low, high)
-            return np.stack([image[a - low : b - low].mean(axis=0) for a, b in rows])
-
-        bands = np.stack(list(self.context.map(one, range(len(geometry.angles_deg)))))
-        found = tilt.find_tilt(bands, geometry)
-        error = None if not np.isfinite(found.error_deg) else found.error_deg
-        if not found.certain or self.results["axis_source"] == "log":
-            return 0.0, error
-        self.warnings.append(
-            f"The axis is tilted against the camera by {found.tilt_deg:.3f} degrees ({found.wander_px:+.1f} "
-            "pixels from the first row to the last); views were turned upright."
-        )
-        return round(found.tilt_deg, 6), error
+    def _tilt_of_data(self, all_of_it: bool = False) -> float:
+        """Return the tilt that the views show, 0 where it is not clear and only a clear one is wanted."""
+        geometry = self.geometry
+        if self.results["axis_source"] == "log":
+            return 0.0
+        band, angles = at_even_angles(self.rays.sinograms(*tilt.rows_needed(geometry)), geometry.angles_deg)
+        found = tilt.find_tilt(band, replace(geometry, angles_deg=angles))
+        return found.tilt_deg if found.certain or all_of_it else 0.0
 
     def check_axis_row(self) -> None:
         """Warn where the row of the optical axis counted from the other edge fits better."""
