@@ -185,7 +185,7 @@ def test_the_assumed_line_gives_pure_materials_their_density():
 
 def test_hounsfield_units_of_water_and_air(scan, whole, tmp_path):
     water, air = 0.04, 0.001
-    outcome, found = run(scan, tmp_path / "hu", hounsfield=(water, air))
+    _, found = run(scan, tmp_path / "hu", hounsfield=(water, air))
     assert found == pytest.approx((whole - water) / (water - air) * 1000, abs=0.02)
     side = sidecar.read(tmp_path / "hu")
     assert side.quantity is not None
