@@ -291,3 +291,37 @@ def test_codes_are_shown_as_the_greys_that_they_are(tmp_path):
         assert np.array_equal(np.asarray(image), codes)
         assert np.array_equal(np.asarray(image.convert("RGB")), np.repeat(codes[..., None], 3, axis=2))
     assert np.array_equal(open_stack(tmp_path)[0], codes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rowsperstrip": 3},
+        {"byteorder": ">"},
+        {"compression": "zlib"},
+        {"photometric": "miniswhite"},
+        {"dtype": np.float32},
+    ],
+)
+def test_rows_alone_are_those_of_the_whole(tmp_path, options):
+    options = dict(options)
+    dtype = options.pop("dtype", np.uint16)
+    images = np.random.default_rng(0).integers(0, 60000, (3, 17, 11)).astype(dtype)
+    for z, image in enumerate(images):
+        tifffile.imwrite(tmp_path / f"s{z:04d}.tif", image, **options)
+    stack = open_stack(tmp_path)
+    for first, stop in ((0, 17), (4, 9), (16, 17)):
+        assert np.array_equal(stack.rows(1, first, stop), stack[1][first:stop])
+        assert stack.rows(1, first, stop).dtype == stack.dtype
+
+
+def test_a_file_cut_after_it_was_opened_is_named(tmp_path):
+    for z in range(2):
+        tifffile.imwrite(tmp_path / f"s{z:04d}.tif", np.full((17, 11), z, np.uint16))
+    stack = open_stack(tmp_path)
+    assert stack.rows(1, 2, 4).shape == (2, 11)
+    path = tmp_path / "s0001.tif"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"s0001\.tif is damaged or truncated"):
+        stack.rows(1, 12, 17)

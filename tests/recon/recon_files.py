@@ -8,7 +8,7 @@ from recon_phantom import intensities, project
 
 def write_scan(folder: Path, geo, *, name="mouse", photons=None, white=40000.0, images=None, **changes):
     """Write projections and a log as a SkyScan 1276 does."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if images is None:
         images = intensities(project(geo), white, photons)
     for view, image in enumerate(images):

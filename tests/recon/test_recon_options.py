@@ -1,14 +1,20 @@
 """What reconstruct may be asked for besides: each option against what it should be equal to."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from recon_files import write_scan
 from recon_phantom import Ellipsoid, geometry, intensities, project
 from scipy import ndimage
 
+from bonemet.core.errors import SettingsError
 from bonemet.io import sidecar, skyscan, stacks
 from bonemet.recon import projections
+from bonemet.simulation.materials import HYDROXYAPATITE, MUSCLE
+from bonemet.simulation.spectrum import tube_spectrum
 from bonemet.stages.reconstruct import reconstruct
+from bonemet.stages.reconstruct_density import assumed_line
 
 OFFSET = 1.4
 
@@ -87,7 +93,7 @@ def test_bmp_holds_the_same_greys_as_png(scan, tmp_path):
     assert sorted(p.suffix for p in (tmp_path / "bmp").iterdir()) == [".bmp", ".bmp", ".json", ".log"]
     assert outcome.results["attenuation_at_grey_75"] == pytest.approx(75 / 255 * 0.3)
     assert outcome.results["density_at_grey_75"] is None
-    assert "phantom" in outcome.results["density_reason"]
+    assert "tells no voltage" in outcome.results["density_reason"]
 
 
 def test_density_at_grey_75_by_a_calibration(scan, tmp_path):
@@ -147,3 +153,49 @@ def test_bone_is_straightened_for_the_known_beam_only(tmp_path):
     write_scan(tmp_path / "other", geo, **{"Source Voltage (kV)": 80})
     with pytest.raises(ValueError, match="80 kV"):
         run(tmp_path / "other", tmp_path / "out2", hardening="bone")
+
+
+def test_density_by_the_assumed_beam_says_so(geo, tmp_path):
+    images = intensities(project(geo), 40000.0, 2e5)
+    write_scan(tmp_path / "scan", geo, images=images, **{"Source Voltage (kV)": 50, "Filter": "Al 0.5mm"})
+    plain, _ = run(tmp_path / "scan", tmp_path / "plain", format="png", slices="17:18")
+    straight, _ = run(
+        tmp_path / "scan", tmp_path / "straight", format="png", slices="17:18", hardening="bone"
+    )
+    assert "assumed: hydroxyapatite in muscle, a tungsten tube at 50 kV" in plain.results["density_source"]
+    assert "hardened by 10 mm of flesh" in plain.results["density_source"]
+    assert "before it hardens" in straight.results["density_source"]
+    # one attenuation means more mineral where the beam is harder
+    assert 0 < straight.results["density_at_grey_75"] < plain.results["density_at_grey_75"] < 1000
+    write_scan(tmp_path / "hard", geo, images=images, **{"Source Voltage (kV)": 80})
+    other, _ = run(tmp_path / "hard", tmp_path / "other", format="png", slices="17:18")
+    assert other.results["density_at_grey_75"] is None
+    assert "80 kV" in other.results["density_reason"]
+
+
+def test_the_assumed_line_gives_pure_materials_their_density():
+    log = skyscan.SkyScanLog(Path("x.log"), {"Acquisition": {"Filter": "Al 0.5mm"}})
+    slope, intercept, aluminium = assumed_line(log, straightened=True)
+    beam = tube_spectrum(aluminium)
+    muscle = float(beam.weights @ MUSCLE.attenuation(beam.energies_kev)) / 10
+    apatite = float(beam.weights @ HYDROXYAPATITE.attenuation(beam.energies_kev)) / 10
+    assert slope * muscle + intercept == pytest.approx(0, abs=1e-6)
+    assert slope * apatite + intercept == pytest.approx(1000 * HYDROXYAPATITE.density)
+
+
+def test_hounsfield_units_of_water_and_air(scan, whole, tmp_path):
+    water, air = 0.04, 0.001
+    _, found = run(scan, tmp_path / "hu", hounsfield=(water, air))
+    assert found == pytest.approx((whole - water) / (water - air) * 1000, abs=0.02)
+    side = sidecar.read(tmp_path / "hu")
+    assert side.quantity is not None
+    assert side.quantity.kind == "HU"
+    assert skyscan.read_log(tmp_path / "hu" / "mouse_rec.log").flag("HU Calibration") is True
+    grey, _ = run(scan, tmp_path / "grey", hounsfield=(water, air), format="png", slices="17:18")
+    assert grey.results["hu_at_grey_0"] == pytest.approx(-water / (water - air) * 1000)
+    per_grey = grey.results["hu_per_grey"]
+    assert grey.results["hu_at_grey_0"] + 255 * per_grey == pytest.approx(
+        (0.3 - water) / (water - air) * 1000
+    )
+    with pytest.raises(SettingsError, match="Water attenuates more than air"):
+        run(scan, tmp_path / "bad", hounsfield=(air, water))

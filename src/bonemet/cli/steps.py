@@ -75,6 +75,11 @@ def reconstruct(
         tuple[float, float] | None,
         typer.Option(help="mg HA/cm3 for each 1/mm, and at 0 1/mm.", metavar="SLOPE INTERCEPT"),
     ] = None,
+    hounsfield: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--hu", help="1/mm of water and of air, for Hounsfield units.", metavar="WATER AIR"),
+    ] = None,
+    tilt: Annotated[str, typer.Option(help="Tilt of the axis: auto, log, off or degrees.")] = "auto",
     preview: Annotated[
         bool, typer.Option("--preview", help="Write a picture of one slice at several axis offsets.")
     ] = False,
@@ -113,6 +118,8 @@ def reconstruct(
             thermal=thermal,  # type: ignore[arg-type]
             skip_bad=skip_bad,
             calibration=calibration,
+            hounsfield=hounsfield,
+            tilt=tilt,
             preview=preview,
             overwrite=overwrite,
             context=c,

@@ -25,7 +25,25 @@ class Reconstruction(_Section):
     voxel_um: float | None = Field(default=None, gt=0)
     window: tuple[float, float] | None = None
     filter: Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"] = "hamming"
+    accuracy: Literal["standard", "fine"] = "standard"
+    extend: bool = False
     ring_level: int = Field(default=0, ge=0, le=20)
+    hardening: float | Literal["water", "bone"] = Field(default=0.0)
+    median: int = Field(default=0, ge=0, le=3)
+    smooth: float = Field(default=0.0, ge=0)
+    undersample: int = Field(default=1, ge=1)
+    rotate_deg: float = 0.0
+    thermal: Literal["auto", "off", "plus", "minus"] = "auto"
+    tilt: float | Literal["auto", "log", "off"] = "auto"
+    skip_bad: bool = False
+    calibration: tuple[float, float] | None = None
+
+    @field_validator("hardening")
+    @classmethod
+    def _is_percent(cls, hardening: float | str) -> float | str:
+        if not isinstance(hardening, str) and not 0 <= hardening <= 100:
+            raise ValueError("beam hardening is a percentage from 0 to 100, water or bone")
+        return hardening
 
     @field_validator("window")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bonemet.io.skyscan import SkyScanLog, geometry_from_log, geometry_notes, re
 from bonemet.io.stacks import Series
 from bonemet.io.vendors import vendor_of
 
+_PART = re.compile(r"(?P<base>.*)~(?P<number>\d+)")  # how the parts of connected scans are named
 SKIP = "or go on without it (--skip-bad)"
 
 
@@ -181,6 +183,59 @@ def find_scan(path: Path) -> tuple[SkyScanLog, Series]:
         names = " and ".join(log.path.name for log, _ in by_prefix.values())
         raise InputError(f"{path} holds several scans; give one of their logs: {names}.")
     return next(iter(by_prefix.values()))
+
+
+def find_parts(path: Path) -> tuple[tuple[SkyScanLog, Series], ...]:
+    """Return log and projections of a scan, or of each part of connected scans (``~00``, ``~01``), in order.
+
+    A folder that holds the parts of one scan and nothing else stands for all of them, and so does the log
+    without a number; the log of a part stands for that part.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As :func:`find_scan`, and if a part between two others is missing.
+    """
+    parts = _parts_of(path)
+    if len(parts) < 2:
+        return (find_scan(path),)
+    numbers = sorted(parts)
+    for n in range(numbers[0], numbers[-1] + 1):
+        if n not in parts:
+            log = parts[numbers[0]][0].path
+            name = _PART.sub(rf"\g<base>~{n:02d}.log", log.stem)
+            raise InputError(
+                f"{log.parent} lacks the part {name} or its projections; copy it from the scanner, or give "
+                "the log of one part."
+            )
+    return tuple(parts[n] for n in numbers)
+
+
+def name_of(parts: Sequence[tuple[SkyScanLog, Series]]) -> str:
+    """Return what the slices of a scan, or of connected scans, are called."""
+    if len(parts) > 1 and (match := _PART.fullmatch(parts[0][0].path.stem)):
+        return match["base"]
+    return parts[0][1].prefix.rstrip("_- ")
+
+
+def _parts_of(path: Path) -> dict[int, tuple[SkyScanLog, Series]]:
+    """Return the parts of connected scans by number, none where a path stands for one scan."""
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir() or _PART.fullmatch(path.stem if path.is_file() else ""):
+        return {}
+    parts: dict[int, tuple[SkyScanLog, Series]] = {}
+    bases, others = set(), set()
+    for log in scan_logs(folder):
+        series = projections_of(log)
+        match = _PART.fullmatch(log.path.stem)
+        if match is not None and series is not None:
+            bases.add(match["base"])
+            if path.is_dir() or match["base"] == path.stem:
+                parts[int(match["number"])] = (log, series)
+        elif series is not None and _PART.fullmatch(series.prefix) is None:
+            others.add(series.prefix)
+    alone = path.is_file() or (len(bases) == 1 and not others)
+    return parts if alone else {}
 
 
 def scan_logs(folder: Path) -> list[SkyScanLog]:

@@ -37,8 +37,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "Study Date and Time": ("Study Date",),
 }
 
-# Conventions that no log states; what is known about each stands in docs/formats.md.
+# Conventions that no log states; what is known about each stands in docs/skyscan-geometry.md.
 LINE_FROM: Literal["top", "bottom"] = "bottom"  # the edge from which `Optical Axis (line)` is counted
+PARTS_RISE: Literal["lines", "rows"] = "lines"  # what a larger `Scanning position` has more of
 TURN = {"CC": 1, "CW": -1}  # our sense of rotation, see core.scan, for each `Rotation Direction`
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?")
@@ -225,6 +226,15 @@ def pixel_mm(log: SkyScanLog) -> float:
     return size / 1000
 
 
+def stage_mm(log: SkyScanLog) -> float | None:
+    """Return how far down the rows a part of connected scans lies, from an unknown zero, if the log tells."""
+    place = log.find_number("Scanning position", "Acquisition")
+    if place is None:
+        return None
+    upwards = (PARTS_RISE == "lines") == (LINE_FROM == "bottom")
+    return -place if upwards else place
+
+
 def _agreed(log: SkyScanLog, key: str, found: int | None) -> int:
     """Return a count from the log, or from the images where the log is silent."""
     said = log.find_number(key, "Acquisition")
@@ -323,7 +333,7 @@ def geometry_notes(log: SkyScanLog) -> tuple[str, ...]:
     if parts > 1:
         part = log.find_number("Current scan number", "Acquisition") or 1
         notes.append(
-            f"This is part {part:g} of {parts:g} connected scans; parts are read one by one, not joined."
+            f"This is part {part:g} of {parts:g} connected scans; give the folder of all to have them joined."
         )
     if (log.find_number("Number Of Horizontal Offset Positions", "Acquisition") or 1) > 1:
         notes.append("The log tells of several horizontal camera positions, which are not joined.")

@@ -163,6 +163,50 @@ def read(path: Path) -> NDArray[Any]:
         return _read_tiff(path) if plain_name(path.suffix) == "tiff" else _read_image(path)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where the pixels of a plain grey TIFF lie: their first byte, number type as stored, and columns."""
+
+    offset: int
+    stored: np.dtype[Any]
+    columns: int
+
+
+def layout(path: Path) -> Layout | None:
+    """Return where the pixels of a slice lie, or None where they do not stand in the file as they are.
+
+    Raises
+    ------
+    InputError
+        If the file is unreadable or truncated.
+    """
+    if plain_name(path.suffix) != "tiff":
+        return None
+    with _readable(path), tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        stored = np.dtype(page.dtype or "u1").newbyteorder(tiff.byteorder)
+        grey = page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and page.samplesperpixel == 1
+        plain = page.compression == tifffile.COMPRESSION.NONE and page.fillorder == 1 and page.is_contiguous
+        if not (grey and plain) or stored.kind not in "uif":
+            return None
+        return Layout(page.dataoffsets[0], stored, page.imagewidth)
+
+
+def read_rows(path: Path, where: Layout, first: int, stop: int) -> NDArray[Any]:
+    """Return the rows (first, stop) of a slice with a known layout, and read no more of it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read`.
+    """
+    size, width = (stop - first) * where.columns, where.stored.itemsize
+    with _readable(path), path.open("rb") as file:
+        file.seek(where.offset + first * where.columns * width)
+        data = np.frombuffer(file.read(size * width), where.stored, size)
+    return np.ascontiguousarray(data.reshape(stop - first, -1), dtype=where.stored.newbyteorder("="))
+
+
 def _read_tiff(path: Path) -> NDArray[Any]:
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first

@@ -63,6 +63,7 @@ class SliceStack:
         self.prefix = series.prefix
         self.indices = series.indices
         self._header = header
+        self._layouts: dict[int, slicefiles.Layout | None] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,6 +107,15 @@ class SliceStack:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return all numbers in memory."""
         return np.asarray(self[:], dtype=dtype)
+
+    def rows(self, number: int, first: int, stop: int) -> NDArray[Any]:
+        """Return the rows (first, stop) of a slice; more is read only where its file is compressed."""
+        if number not in self._layouts:
+            self._layouts[number] = slicefiles.layout(self.paths[number])
+        where = self._layouts[number]
+        if where is None or where.columns != self._header.shape[1]:
+            return self._slice(number)[first:stop]
+        return slicefiles.read_rows(self.paths[number], where, first, stop)
 
     def _slice(self, number: int) -> NDArray[Any]:
         path = self.paths[number]

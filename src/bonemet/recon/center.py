@@ -156,14 +156,27 @@ def _search(rays: NDArray[np.float32], geometry: ConeGeometry, sense: int) -> Ax
     best = int(np.nanargmin(curve))
     inside = 0 < best < grid.size - 1
     sharpness = float(curve[best] / max(np.nanmedian(curve), 1e-12))
+    offset, residual = _refined(rays, geometry, sense, float(grid[best]))
+    return AxisEstimate(offset, sense, True, residual, sharpness, 1.0, inside and sharpness < CLEAR)
+
+
+def _refined(
+    rays: NDArray[np.float32], geometry: ConeGeometry, sense: int, offset: float
+) -> tuple[float, float]:
+    """Return the best axis offset near one, by parabolas, and its residual."""
     smooth = ndimage.gaussian_filter1d(rays, 1.0, axis=2)
-    offset = float(grid[best])
     for half, step in ((1.5, 0.25), (0.5, 0.125)):
         fine = offset + np.arange(-half, half + step / 2, step)
         a, b, _ = np.polyfit(fine - offset, _curve(smooth, geometry, sense, fine) ** 2, 2)
         offset += float(np.clip(-b / (2 * a), -half, half)) if a > 0 else 0.0
-    residual = float(_curve(smooth, geometry, sense, np.array([offset]))[0])
-    return AxisEstimate(offset, sense, True, residual, sharpness, 1.0, inside and sharpness < CLEAR)
+    return offset, float(_curve(smooth, geometry, sense, np.array([offset]))[0])
+
+
+def disagreement(
+    rays: NDArray[np.float32], geometry: ConeGeometry, offsets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the relative residual of opposite rays (views, rows, columns) for each axis offset."""
+    return _curve(rays, geometry, geometry.turn, offsets)
 
 
 def _curve(

@@ -17,6 +17,7 @@ from bonemet.recon import fdk
 from bonemet.recon.correct import line_integrals
 from bonemet.recon.filtering import Recipe
 from bonemet.recon.rings import remove_stripes
+from bonemet.recon.views import rows_of
 
 SLAB = 128  # slices at a time; more does not go faster
 BASE_BYTES = 350e6  # the program itself, compiled kernels, slices on their way to disk
@@ -66,7 +67,7 @@ class Projections:
         views = range(len(self._scan.geometry.angles_deg))
 
         def read(view: int) -> NDArray[np.generic]:
-            return self._image(view)[first:stop]
+            return self._part(view, first, stop)
 
         counts = np.empty(
             (len(views), stop - first, self._scan.geometry.columns), self._scan.projections.dtype
@@ -75,6 +76,10 @@ class Projections:
             counts[view] = image
             tick(1)
         self._counts, self._counts_row = counts, first
+
+    def forget(self) -> None:
+        """Give the memory of what was kept back."""
+        self._counts = self._clean = None
 
     def prepare(self, first: int, stop: int) -> None:
         """Clean these rows of rings, if that was asked for: stripes show in all views together only."""
@@ -110,7 +115,7 @@ class Projections:
     def _integrals(self, view: int, first: int, stop: int) -> NDArray[np.float32]:
         counts = self._cached(view, first, stop)
         if counts is None:
-            counts = self._image(view)[first:stop]
+            counts = self._part(view, first, stop)
         dark = None if self._dark is None else self._dark[first:stop]
         stuck = None if self._stuck is None else self._stuck[first:stop]
         return line_integrals(counts, self._white[first:stop], dark, stuck)
@@ -122,14 +127,16 @@ class Projections:
         counts = self._counts[view, first - self._counts_row : stop - self._counts_row]
         return counts if len(counts) == stop - first else None
 
-    def _image(self, view: int) -> NDArray[np.generic]:
+    def _part(self, view: int, first: int, stop: int) -> NDArray[np.generic]:
+        if hasattr(self._scan.projections, "rows"):  # looked at there
+            return rows_of(self._scan.projections, view, first, stop)
         image = np.asarray(self._scan.projections[view])
         if not image.any():
             raise InputError(
                 f"Projection {view} (counted from 0) of {self._scan.name or 'this scan'} is black; "
                 "scan again, or replace it by a copy of its neighbour."
             )
-        return image
+        return image[first:stop]
 
 
 def _run(results: Iterable[None]) -> None:

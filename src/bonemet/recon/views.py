@@ -6,6 +6,7 @@ stays bounded.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bonemet.core.errors import InputError
 from bonemet.core.volume import SlicedArray
-from bonemet.kernels.jit import kernel
+from bonemet.kernels.jit import inlined, kernel
 
 FULL = 0.5  # share of the pixels at the largest count from which on a view is worth nothing
 
@@ -27,6 +28,12 @@ def fault(image: NDArray[Any]) -> str | None:
     if image.dtype.kind == "u" and np.mean(image == np.iinfo(image.dtype).max) > FULL:
         return "saturated"
     return None
+
+
+def rows_of(images: SlicedArray, view: int, first: int, stop: int) -> NDArray[Any]:
+    """Return the rows (first, stop) of a view, and read no more where its source can read rows alone."""
+    rows = getattr(images, "rows", None)
+    return np.asarray(images[view][first:stop] if rows is None else rows(view, first, stop))
 
 
 class CheckedViews:
@@ -44,6 +51,7 @@ class CheckedViews:
         self._images = images
         self._names = names
         self._sums: dict[int, int] = {}
+        self._good: set[int] = set()
         self.shape = images.shape
         self.dtype = images.dtype
 
@@ -58,7 +66,14 @@ class CheckedViews:
             )
         if image.min() != image.max():
             self._sums[int(view)] = zlib.crc32(image.data)
+        self._good.add(int(view))
         return image
+
+    def rows(self, view: int, first: int, stop: int) -> NDArray[Any]:
+        """Return rows of a view, which is looked at whole the first time."""
+        if view not in self._good:
+            return np.asarray(self[view][first:stop])
+        return rows_of(self._images, view, first, stop)
 
     def refuse_copies(self) -> None:
         """Refuse two neighbouring views of those read so far that are one and the same image.
@@ -113,18 +128,69 @@ def _shift(image: Any, out: Any, down: float, right: float, full: int) -> None:
     rows, columns = image.shape
     for j in range(rows):
         y = min(max(j - down, 0.0), rows - 1.0)
-        j0 = min(int(y), max(rows - 2, 0))
-        j1, t = min(j0 + 1, rows - 1), y - j0
         for i in range(columns):
-            x = min(max(i - right, 0.0), columns - 1.0)
-            i0 = min(int(x), max(columns - 2, 0))
-            i1, s = min(i0 + 1, columns - 1), x - i0
-            a, b = float(image[j0, i0]), float(image[j0, i1])
-            c, d = float(image[j1, i0]), float(image[j1, i1])
-            if min(a, b, c, d) <= 0 or max(a, b, c, d) >= full:
-                out[j, i] = 0
-            else:
-                out[j, i] = int((1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d) + 0.5)
+            out[j, i] = _blended(image, y, min(max(i - right, 0.0), columns - 1.0), full)
+
+
+@inlined
+def _blended(image: Any, y: float, x: float, full: int) -> int:
+    """Return what lies between four pixels, rounded; 0 where one of them is dead or full."""
+    rows, columns = image.shape
+    j0, i0 = min(int(y), max(rows - 2, 0)), min(int(x), max(columns - 2, 0))
+    j1, i1 = min(j0 + 1, rows - 1), min(i0 + 1, columns - 1)
+    t, s = y - j0, x - i0
+    a, b, c, d = float(image[j0, i0]), float(image[j0, i1]), float(image[j1, i0]), float(image[j1, i1])
+    if min(a, b, c, d) <= 0 or max(a, b, c, d) >= full:
+        return 0
+    return int((1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d) + 0.5)
+
+
+class TurnedViews:
+    """Views turned about a point until the rotation axis runs along the columns, linearly interpolated.
+
+    Parameters
+    ----------
+    images
+        (views, rows, columns) of unsigned counts.
+    tilt_deg
+        Of the axis against the columns, see :class:`bonemet.core.scan.ConeGeometry`.
+    centre
+        Row and column of the point that stays.
+    """
+
+    def __init__(self, images: SlicedArray, tilt_deg: float, centre: tuple[float, float]) -> None:
+        self._images = images
+        self._turn = (math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg)), *centre)
+        self.shape = images.shape
+        self.dtype = images.dtype
+
+    def __getitem__(self, view: int) -> NDArray[Any]:
+        """Return an upright view; pixels made from a dead one are 0."""
+        return self.rows(view, 0, self.shape[1])
+
+    def rows(self, view: int, first: int, stop: int) -> NDArray[Any]:
+        """Return rows of an upright view."""
+        c, s, row, column = self._turn
+        ends = [row + c * (j - row) - s * (i - column) for j in (first, stop) for i in (0, self.shape[2])]
+        low = min(max(math.floor(min(ends)) - 1, 0), self.shape[1] - 1)
+        high = min(max(math.ceil(max(ends)) + 2, low + 1), self.shape[1])
+        image = rows_of(self._images, view, low, high)
+        out = np.empty((stop - first, self.shape[2]), self.dtype)
+        _upright(image, out, (first, low, self.shape[1]), self._turn, np.iinfo(self.dtype).max)
+        return out
+
+
+@kernel
+def _upright(image: Any, out: Any, where: Any, turn: Any, full: int) -> None:
+    first, low, rows = where
+    c, s, row, column = turn
+    columns = image.shape[1]
+    for j in range(out.shape[0]):
+        for i in range(columns):
+            v, u = first + j - row, i - column
+            y = min(max(row + c * v - s * u, 0.0), rows - 1.0)
+            x = min(max(column + c * u + s * v, 0.0), columns - 1.0)
+            out[j, i] = _blended(image, y - low, x, full)
 
 
 class BinnedViews:
@@ -149,6 +215,13 @@ class BinnedViews:
         """Return a view: means over live pixels, 0 where there is none."""
         out = np.empty(self.shape[1:], self.dtype)
         _bin(np.asarray(self._images[view]), out, self._n, np.iinfo(self.dtype).max)
+        return out
+
+    def rows(self, view: int, first: int, stop: int) -> NDArray[Any]:
+        """Return rows of a view."""
+        n = self._n
+        out = np.empty((stop - first, self.shape[2]), self.dtype)
+        _bin(rows_of(self._images, view, first * n, stop * n), out, n, np.iinfo(self.dtype).max)
         return out
 
 

@@ -11,7 +11,7 @@ from bonemet.core.errors import InputError
 from bonemet.core.scan import ConeGeometry
 from bonemet.core.volume import Volume
 from bonemet.dataset import layout
-from bonemet.io.scans import find_scan, open_scan
+from bonemet.io.scans import find_parts, open_scan
 from bonemet.io.skyscan import SkyScanLog, geometry_from_log, geometry_notes, read_log
 from bonemet.io.sniff import sniff
 from bonemet.io.transforms import read_transform
@@ -98,8 +98,8 @@ def _transform(path: Path) -> dict[str, Any]:
 
 
 def _scan(path: Path, notes: list[str]) -> dict[str, Any]:
-    scan = open_scan(path)
-    log, _ = find_scan(path)
+    log, _ = find_parts(path)[0]
+    scan = open_scan(log.path)
     own: list[str] = []
     results = _scan_numbers(log, scan.geometry, own)
     notes += dict.fromkeys([*scan.notes, *own])

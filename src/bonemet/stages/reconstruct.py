@@ -37,6 +37,8 @@ def reconstruct(
     thermal: Thermal = "auto",
     skip_bad: bool = False,
     calibration: tuple[float, float] | None = None,
+    hounsfield: tuple[float, float] | None = None,
+    tilt: float | str = "auto",
     preview: bool = False,
     overwrite: bool = False,
     context: Context = SILENT,
@@ -49,7 +51,8 @@ def reconstruct(
     Parameters
     ----------
     scan
-        Folder or log of a raw acquisition.
+        Folder or log of a raw acquisition. The parts of connected scans (``NAME~00``, ``NAME~01``) in one
+        folder are joined; their results stand in ``parts``.
     out
         Folder for the slices ``NAME_rec00000000.png``, numbered as the slices of the full grid.
     voxel_um
@@ -93,7 +96,13 @@ def reconstruct(
         Whether views that are missing, damaged, black, saturated or there twice are left out.
     calibration
         Slope (mg HA/cm3 for each 1/mm) and intercept (mg HA/cm3) of a hydroxyapatite phantom, for
-        ``density_at_grey_75``.
+        ``density_at_grey_75``; without, the beam of the log's tube is assumed.
+    hounsfield
+        Attenuations (1/mm) of water and of air as this scanner reconstructs them, for Hounsfield units: the
+        values of format ``float``, and what greys stand for in the results.
+    tilt
+        Of the axis against the camera in degrees; ``auto`` finds it, ``log`` takes the log's Image Rotation,
+        ``off`` takes none. Views are turned upright.
     preview
         Whether a picture of one slice at several axis offsets is written beside, ``OUT axis.png``.
     overwrite
@@ -106,8 +115,9 @@ def reconstruct(
     Outcome
         Results: ``axis_offset_px``, ``axis_source``, ``turn``, ``shape``, ``spacing_mm``, ``slices``,
         ``window``, ``grey_step`` (1/mm per grey), ``attenuation_at_grey_75`` (1/mm, what the published
-        bone threshold on 8-bit grey stands for), ``density_at_grey_75`` (mg HA/cm3, null with a
-        ``density_reason`` without a calibration), ``white``, ``white_source``, ``air_level``, ``air``
+        bone threshold on 8-bit grey stands for), ``density_at_grey_75`` (mg HA/cm3, with a
+        ``density_source``, which names what was assumed; null with a ``density_reason``),
+        ``axis_tilt_deg``, ``tilt_source``, ``white``, ``white_source``, ``air_level``, ``air``
         (line integral beside the object, ideally 0), ``stuck_pixels`` (replaced), ``saturated_share``,
         ``projections``, ``left_out`` (views), ``thermal``, ``hardening``, ``quality`` (see
         :mod:`bonemet.recon.quality`).
@@ -115,13 +125,16 @@ def reconstruct(
     asked = {k: v for k, v in locals().items() if k not in ("scan", "out", "overwrite", "context")}
     settings = settings_of(asked)
     path, target = Path(scan), Path(out)
-    log, series = scans.find_scan(path)
-    folder = log.path.parent
+    parts = scans.find_parts(path)
+    folder = parts[0][0].path.parent
     inside = target.resolve().is_relative_to(folder.resolve())  # our own slices are no input
-    inputs = [log.path, *series.paths] if inside else [folder]
+    own = [p for log, series in parts for p in (log.path, *series.paths)]
+    inputs = own if inside else [folder]
+    name = scans.name_of(parts)
+    found = [(log.path if len(parts) > 1 else path, log) for log, _ in parts]
 
     def work(partial: Path) -> Product:
-        return Job(path, target, log, settings, context).run(partial)
+        return Job(found, name, target, settings, context).run(partial)
 
     return produce(
         target, "reconstruct", settings.parameters(), inputs, work, overwrite=overwrite, resumable=True

@@ -44,7 +44,7 @@ def straightening(asked: float | str, log: SkyScanLog) -> tuple[Curve | None, Ha
             f"{log.path} tells of {volts:g} kV, and the spectrum for straightening {asked} is known at "
             f"{KILOVOLTS} kV only; give --hardening as a percentage."
         )
-    aluminium, warnings = _filter_mm(log)
+    aluminium, warnings = aluminium_mm(log)
     spectrum = tube_spectrum(aluminium)
     per_mm = _attenuation(asked, spectrum.energies_kev) / 10
     curve, mean = beam_hardening.for_material(spectrum.weights, per_mm)
@@ -64,7 +64,7 @@ def _attenuation(material: str, energies_kev: NDArray[np.float64]) -> NDArray[np
     return np.asarray(BONE_APATITE * HYDROXYAPATITE.mass_attenuation(energies_kev) + soft)
 
 
-def _filter_mm(log: SkyScanLog) -> tuple[float, tuple[str, ...]]:
+def aluminium_mm(log: SkyScanLog) -> tuple[float, tuple[str, ...]]:
     """Return the thickness of the log's filter of aluminium in mm, and a note where it says none."""
     words = (log.text("Filter", "Acquisition") or "").strip()
     found = log.find_number("Filter", "Acquisition")

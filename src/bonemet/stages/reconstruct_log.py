@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bonemet._version import __version__
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
 from bonemet.io import skyscan
 from bonemet.recon import fdk
+from bonemet.stages.reconstruct_range import Range
 from bonemet.stages.reconstruct_settings import Settings
 
 FILTER_NAMES = {  # NRecon's words and numbers
@@ -21,33 +25,53 @@ FILTER_NAMES = {  # NRecon's words and numbers
 FILE_TYPES = {"png": "PNG", "tiff": "TIF(16)", "bmp": "BMP", "float": "TIF(32)"}
 
 
-def write(
-    folder: Path,
-    name: str,
-    log: skyscan.SkyScanLog | None,
-    geometry: ConeGeometry,
-    full: Grid,
-    grid: Grid,
-    settings: Settings,
-) -> None:
-    """Write what was done, in NRecon's words, as ``NAME_rec.log``.
+@dataclass(frozen=True)
+class Done:
+    """What was done.
 
-    Parameters
+    Attributes
     ----------
-    folder, name
-        Where, and what the scan is called.
+    name
+        What the scan is called.
     log
         The scan's own log, whose sections come first.
     geometry
         Of the scan, with the axis that was used.
-    full, grid
+    what
         All that could have been reconstructed, and what was.
     settings
         What was asked for.
+    parts
+        What was found about each part of connected scans.
     """
+
+    name: str
+    log: skyscan.SkyScanLog | None
+    geometry: ConeGeometry
+    what: Range
+    settings: Settings
+    parts: Sequence[Mapping[str, Any]] = ()
+
+
+def write(folder: Path, done: Done) -> None:
+    """Write what was done, in NRecon's words, as ``NAME_rec.log``."""
+    full, grid = done.what.full, done.what.grid
     first = round((grid.origin_mm[2] - full.origin_mm[2]) / grid.spacing_mm[0])
-    entries = _done(name, geometry, grid, first, settings) | _region(full, grid) | _files(name, settings)
-    skyscan.write_rec_log(folder / f"{name}_rec.log", log, entries)
+    entries = _done(done.name, done.geometry, grid, first, done.settings)
+    entries |= _region(full, grid) | _parts(done.parts) | _files(done.name, done.settings)
+    skyscan.write_rec_log(folder / f"{done.name}_rec.log", done.log, entries)
+
+
+def _parts(parts: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return NRecon's entries about connected scans."""
+    if not parts:
+        return {}
+    entries: dict[str, object] = {"Connected Reconstruction (parts)": len(parts)}
+    for k, part in enumerate(parts):
+        entries[f"Sub-scan post alignment [{k}]"] = f"{part['axis_offset_px']:.6f}"
+    for k, part in enumerate(parts):
+        entries[f"Sub-scan scan length [{k}]"] = part["slices"][1] - part["slices"][0]
+    return entries
 
 
 def _done(name: str, geometry: ConeGeometry, grid: Grid, first: int, settings: Settings) -> dict[str, object]:
@@ -81,7 +105,7 @@ def _done(name: str, geometry: ConeGeometry, grid: Grid, first: int, settings: S
         "Threshold for defect pixel mask (%)": 0,
         "Beam Hardening Correction (%)": f"{percent:g}",
         "CS Static Rotation (deg)": f"{settings.rotate_deg:.2f}",
-        "HU Calibration": "OFF",
+        "HU Calibration": "OFF" if settings.hounsfield is None else "ON",
         "Cone-beam Angle Horiz.(deg)": f"{geometry.cone_angle_horizontal_deg:.6f}",
         "Cone-beam Angle Vert.(deg)": f"{geometry.cone_angle_vertical_deg:.6f}",
     }

@@ -19,6 +19,8 @@ Thermal = Literal["auto", "off", "plus", "minus"]
 DEFAULT_WINDOW = (0.0, 0.30)  # 1/mm; one for all scans, so that one grey means one density in a whole study
 GREY_MAX = {"png": 255, "tiff": 65535, "bmp": 255}
 MATERIALS = ("water", "bone")
+TILTS = ("auto", "log", "off")
+MAX_TILT_DEG = 10
 NOT_IN_RESULT = ("memory_gb",)
 MAX_UNDERSAMPLE = 16
 
@@ -45,6 +47,8 @@ class Settings:
     thermal: Thermal = "auto"
     skip_bad: bool = False
     calibration: tuple[float, float] | None = None
+    hounsfield: tuple[float, float] | None = None
+    tilt: float | str = "auto"
     preview: bool = False
     memory_gb: float = 4.0
 
@@ -58,6 +62,12 @@ class Settings:
         """The window of the grey values, None for floats."""
         return None if self.format == "float" else self.window or DEFAULT_WINDOW
 
+    def in_hounsfield(self, attenuation: Any) -> Any:
+        """Return Hounsfield units of attenuation in 1/mm; only where water and air are known."""
+        assert self.hounsfield is not None
+        water, air = self.hounsfield
+        return (attenuation - water) * (1000 / (water - air))
+
     @property
     def recipe(self) -> Recipe:
         """How projections are filtered."""
@@ -67,7 +77,7 @@ class Settings:
     def quantity(self) -> Quantity:
         """What the written numbers mean."""
         if self.grey_window is None:
-            return Quantity(Kind.ATTENUATION)
+            return Quantity(Kind.ATTENUATION if self.hounsfield is None else Kind.HU)
         return Quantity(Kind.GREY, self.grey_window, GREY_MAX[self.format])
 
 
@@ -84,11 +94,18 @@ def settings_of(asked: Mapping[str, Any]) -> Settings:
     known["region"] = parse_region(known.get("region"))
     known["hardening"] = parse_hardening(known.get("hardening"))
     window = known.get("window")
+    known["tilt"] = parse_tilt(known.get("tilt", "auto"))
+    known["hounsfield"] = _pair("pair of attenuations of water and air", known.get("hounsfield"))
+    known["calibration"] = _pair("calibration", known.get("calibration"))
     settings = Settings(**known | {"window": _pair("grey window", window)})
     _check_choices(settings)
     _check_numbers(settings)
     if settings.window is not None and not settings.window[1] > settings.window[0]:
         raise SettingsError(f"A grey window must rise from its lower to its upper end, not {window}.")
+    if settings.hounsfield is not None and not settings.hounsfield[0] > settings.hounsfield[1]:
+        raise SettingsError(
+            f"Water attenuates more than air, so Hounsfield units cannot come from {settings.hounsfield}."
+        )
     rings.check_level(settings.ring_level)
     smoothing.check(settings.median, settings.smooth)
     return settings
@@ -171,6 +188,27 @@ def parse_region(text: str | tuple[int, int, int, int] | None) -> tuple[int, int
     if not (0 <= x0 < x1 and 0 <= y0 < y1):
         raise SettingsError(f"The region {x0}:{x1},{y0}:{y1} holds nothing; numbers rise from 0 up.")
     return x0, x1, y0, y1
+
+
+def parse_tilt(value: float | str) -> float | str:
+    """Return an angle in degrees, or one of ``TILTS``.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither, or too large to be a camera's.
+    """
+    if value in TILTS:
+        return str(value)
+    try:
+        angle = float(value)
+    except ValueError as error:
+        raise SettingsError(
+            f"A tilt is an angle in degrees, or {', '.join(TILTS)}, not {value!r}."
+        ) from error
+    if not abs(angle) <= MAX_TILT_DEG:
+        raise SettingsError(f"A tilt lies within {MAX_TILT_DEG} degrees, not at {value}.")
+    return angle
 
 
 def parse_hardening(value: float | str | None) -> float | str:

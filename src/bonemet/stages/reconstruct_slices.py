@@ -104,6 +104,9 @@ class Writer:
 def write_slice(folder: Path, name: str, index: int, image: NDArray[np.float32], settings: Settings) -> int:
     """Write one slice of attenuation, and return how many of its voxels lie beyond the window."""
     window = settings.grey_window
-    data: NDArray[Any] = image if window is None else to_grey(image, window, GREY_MAX[settings.format])
+    if window is not None:
+        data: NDArray[Any] = to_grey(image, window, GREY_MAX[settings.format])
+    else:
+        data = image if settings.hounsfield is None else settings.in_hounsfield(image)
     stacks.write_slices(folder, f"{name}_rec", [data], format=settings.format, start=index)
     return 0 if window is None else int(np.count_nonzero(image > window[1]))

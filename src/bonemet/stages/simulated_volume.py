@@ -18,6 +18,7 @@ from bonemet.simulation import presets as sizes
 from bonemet.simulation import scene as scenes
 from bonemet.simulation.scanner import scanner_of
 from bonemet.stages import reconstruct_log
+from bonemet.stages.reconstruct_range import Range
 from bonemet.stages.reconstruct_settings import Settings
 from bonemet.stages.reconstruct_slices import write_slice
 from bonemet.stages.simulated_scan import Scanning, scan_log
@@ -67,7 +68,8 @@ def write_volume_scan(folder: Path, job: Scanning, context: Context) -> dict[str
             tick(1)
     log = skyscan.SkyScanLog(folder / f"{name}.log", skyscan.parse(skyscan.format_log(scan_log(job, name))))
     own = Grid.isotropic(grid.shape, grid.spacing_mm[0])
-    reconstruct_log.write(folder, name, log, job.geometry, own, own, settings)
+    what = Range(own, 0, own.shape[0], own)
+    reconstruct_log.write(folder, reconstruct_log.Done(name, log, job.geometry, what, settings))
     found = {
         "saturated_share": beyond / float(np.prod(grid.shape)),
         "muscle": float(scene.around.tones.soft[1]),

@@ -152,10 +152,7 @@ class _Run:
             lambda: reconstruct(
                 raw,
                 recon,
-                voxel_um=how.voxel_um,
-                window=how.window,
-                filter=how.filter,
-                ring_level=how.ring_level,
+                **how.model_dump(),
                 memory_gb=self.context.memory_gb,
                 overwrite=self.overwrite,
                 context=self.context,
