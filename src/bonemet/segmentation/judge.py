@@ -16,7 +16,6 @@ from bonemet.segmentation.names import (
     Box,
     Label,
     LimbSegmentation,
-    sizes_and_boxes,
 )
 from bonemet.segmentation.naming import Scene
 
@@ -28,7 +27,12 @@ DOUBT_MM3 = 2.0
 
 
 def judge(
-    labels: NDArray[np.uint8], scene: Scene, spacing_mm: Spacing, corner: Triple, factors: Triple
+    labels: NDArray[np.uint8],
+    scene: Scene,
+    spacing_mm: Spacing,
+    corner: Triple,
+    factors: Triple,
+    found: Mapping[int, tuple[int, Box]],
 ) -> LimbSegmentation:
     """Return a segmentation with the confidence in each of its bones.
 
@@ -42,8 +46,9 @@ def judge(
         Of the scan (z, y, x).
     corner, factors
         Where the coarse grid lies in the scan's.
+    found
+        Voxels and box of each label.
     """
-    found = sizes_and_boxes(labels)
     voxels = {label: found[label][0] for label in found}
     bones, missing = [], {}
     for label, name in BONE_NAMES.items():
@@ -81,7 +86,9 @@ def _penalties(
 ) -> list[Penalty]:
     if label is Label.SPINE:
         return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
-    leg = next(i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i))
+    leg = next((i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i)), None)
+    if leg is None:
+        return [(0.5, "A person named it; no leg was found on its side.")]
     tibia, knee = scene.tibiae[leg], scene.knees[leg]
     out: list[Penalty] = []
     if len(scene.tibiae) < 2:
