@@ -12,6 +12,7 @@ from bonemet.dataset import derived, layout
 from bonemet.dataset.layout import Component
 from bonemet.io import sidecar
 from bonemet.io.sidecar import Sidecar
+from bonemet.stages.collect import marked_bones
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ScanView:
 
 @dataclass(frozen=True)
 class WeekView:
-    """One tibia in one week."""
+    """One tibia in one week; ``marked`` where its segmentation is marked for review."""
 
     key: ScanKey
     registered: Path
@@ -38,6 +39,7 @@ class WeekView:
     crop_side: Sidecar | None
     measures: list[dict[str, Any]]
     seconds: dict[str, float]
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,4 +110,5 @@ def _week(root: Path, first: ScanKey, key: ScanKey, path: Path, times: dict[str,
         sidecar.read(layout.folder(root, Component.ROI_CT, key)),
         measures.results["measures"] if measures is not None else [],
         _seconds(times, key),
+        str(key) in marked_bones(root, key),
     )

@@ -205,6 +205,7 @@ def _summary(week: WeekView) -> dict[str, Any]:
         "change": week.composite_side.results if week.composite_side else {},
         "registration": side.results if side else {},
         "crop": week.crop_side.results if week.crop_side else {},
+        "review": bool(side and side.results.get("review")) or week.marked,
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bonemet.core.volume import SlicedArray
 from bonemet.segmentation.components import Spacing
 from bonemet.segmentation.names import (
     BONE_NAMES,
@@ -27,7 +27,7 @@ DOUBT_MM3 = 2.0
 
 
 def judge(
-    labels: NDArray[np.uint8],
+    labels: SlicedArray,
     scene: Scene,
     spacing_mm: Spacing,
     corner: Triple,
@@ -39,7 +39,7 @@ def judge(
     Parameters
     ----------
     labels
-        (z, y, x) on the scan's grid.
+        (z, y, x) uint8 on the scan's grid, in memory or not.
     scene
         What was found on the coarse grid.
     spacing_mm

@@ -50,7 +50,7 @@ class Limbs:
         """Yield the labels (z, y, x) of the scan in order of its slices."""
         return label_slabs(self.seen, self.named, mapper)
 
-    def judged(self, labels: NDArray[np.uint8], found: dict[int, tuple[int, Box]]) -> LimbSegmentation:
+    def judged(self, labels: SlicedArray, found: dict[int, tuple[int, Box]]) -> LimbSegmentation:
         """Return labels with the confidence in each bone, given the labels' sizes and boxes."""
         where = self.named.spacing_mm, self.named.corner, self.seen.factors
         return accept(judge(labels, self.scene, *where, found), self.revision)
@@ -62,6 +62,7 @@ def segment_limbs(
     threshold: float,
     *,
     left: Left = "low-x",
+    low: float | None = None,
     revision: Revision | None = None,
     mapper: Mapper = map,
 ) -> LimbSegmentation:
@@ -77,6 +78,8 @@ def segment_limbs(
         In the units of ``grey``.
     left
         At which end of the columns (x) the animal's left leg lies.
+    low
+        For a local threshold: nothing below it is bone.
     revision
         What a person wants changed.
     mapper
@@ -94,7 +97,7 @@ def segment_limbs(
     SettingsError
         If ``left`` is neither low-x nor high-x.
     """
-    limbs = find_limbs(grey, spacing_mm, threshold, left=left, revision=revision, mapper=mapper)
+    limbs = find_limbs(grey, spacing_mm, threshold, left=left, low=low, revision=revision, mapper=mapper)
     labels = np.empty(grey.shape, np.uint8)
     depth = 0
     for slab in limbs.slabs(mapper):
@@ -109,6 +112,7 @@ def find_limbs(
     threshold: float,
     *,
     left: Left = "low-x",
+    low: float | None = None,
     revision: Revision | None = None,
     mapper: Mapper = map,
 ) -> Limbs:
@@ -116,7 +120,7 @@ def find_limbs(
     if left not in ("low-x", "high-x"):
         raise SettingsError(f"The left leg lies at low-x or high-x, not at {left!r}.")
     factors = _factors(grey.shape, spacing_mm)
-    seen = survey(grey, threshold, factors, mapper)
+    seen = survey(grey, spacing_mm, threshold, factors, low=low, mapper=mapper)
     bone, holder, corner = _coarse_bone(seen.share, spacing_mm, threshold, factors)
     coarse_mm = _scaled(spacing_mm, factors)
     filled = components.fill_bones(bone, coarse_mm)

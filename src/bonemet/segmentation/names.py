@@ -83,7 +83,8 @@ class LimbSegmentation:
     Attributes
     ----------
     labels
-        (z, y, x) uint8, see :class:`Label`; each label fills its bone's outer contour.
+        (z, y, x) uint8, see :class:`Label`; each label fills its bone's outer contour. An array, but where
+        a scan was segmented out of core.
     bones
         The bones found, in the order of :data:`BONE_NAMES`.
     missing
@@ -94,7 +95,7 @@ class LimbSegmentation:
         What was found on the way, for reports: JSON types only.
     """
 
-    labels: NDArray[np.uint8]
+    labels: Any
     bones: tuple[BoneFound, ...]
     missing: dict[str, str]
     notes: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 Of the scan only a mask of one bit for each voxel and a coarse copy stay in memory. Everything is decided on
 the coarse copy; then the names are carried to the scan's voxels in blocks of :data:`BLOCK` coarse slices,
-each with :data:`HALO` more on either side. The blocks depend on neither memory nor threads, nor do the labels.
+each with :data:`HALO` more on either side. The blocks do not depend on memory or threads; nor do the labels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from bonemet.kernels import labelling
 from bonemet.segmentation.components import Mask, Spacing
 from bonemet.segmentation.fine import carry
 from bonemet.segmentation.names import Box, Label
+from bonemet.segmentation.threshold import LOCAL_REACH_MM, local_bone
 
 Triple = tuple[int, int, int]
 
@@ -64,7 +64,13 @@ class Survey:
 
 
 def survey(
-    grey: SlicedArray, threshold: float | NDArray[Any], factors: Triple, mapper: Mapper = map
+    grey: SlicedArray,
+    spacing_mm: Spacing,
+    threshold: float,
+    factors: Triple,
+    *,
+    low: float | None = None,
+    mapper: Mapper = map,
 ) -> Survey:
     """Read a scan once.
 
@@ -72,10 +78,14 @@ def survey(
     ----------
     grey
         (z, y, x), anything that slices along z.
+    spacing_mm
+        (z, y, x).
     threshold
         Bone is grey >= threshold.
     factors
         Voxels along a coarse voxel's edges; incomplete blocks at the far ends are not in the coarse copy.
+    low
+        Below it nothing is bone, by a local threshold; see :func:`bonemet.segmentation.threshold.local_bone`.
     mapper
         An ordered map over chunks of slices.
 
@@ -92,8 +102,13 @@ def survey(
     counts = np.zeros(coarse, np.uint16)
     step = factors[0] * max(1, CHUNK_BYTES // (rows * columns * factors[0]))
 
+    around = 0 if low is None else int(np.ceil(LOCAL_REACH_MM / spacing_mm[0]))
+
     def one(first: int) -> None:
-        bone = (np.asarray(grey[first : first + step]) >= threshold).view(np.uint8)
+        start = max(0, first - around)
+        values = np.asarray(grey[start : min(depth, first + step + around)])
+        bone = values >= threshold if low is None else local_bone(values, spacing_mm, threshold, low)
+        bone = bone[first - start :][:step].view(np.uint8)
         bits[first : first + step] = np.packbits(bone, axis=-1)
         part = counts[first // factors[0] : (first + step) // factors[0]]
         if len(part):
@@ -180,13 +195,14 @@ class PackedLabels:
     slabs: list[tuple[int, int, bytes]] = field(default_factory=list)
     dtype = np.dtype(np.uint8)
 
-    def add(self, slab: NDArray[np.uint8]) -> None:
+    def add(self, slab: NDArray[np.uint8], mapper: Mapper = map) -> None:
         """Add the slices that follow."""
         first = self.slabs[-1][1] if self.slabs else 0
         step = max(1, PACK_BYTES // (self.shape[1] * self.shape[2]))
-        for k in range(0, len(slab), step):
-            part = np.ascontiguousarray(slab[k : k + step])
-            self.slabs.append((first + k, first + k + len(part), zlib.compress(part.data, 1)))
+        parts = [slab[k : k + step] for k in range(0, len(slab), step)]
+        for part, packed in zip(parts, mapper(_packed, parts), strict=True):
+            self.slabs.append((first, first + len(part), packed))
+            first += len(part)
 
     def __getitem__(self, key: slice) -> NDArray[np.uint8]:
         """Return a range of slices."""
@@ -198,6 +214,10 @@ class PackedLabels:
                 slab = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(-1, *self.shape[1:])
                 out[a - start : b - start] = slab[a - first : b - first]
         return out
+
+
+def _packed(part: NDArray[np.uint8]) -> bytes:
+    return zlib.compress(np.ascontiguousarray(part).data, 1)
 
 
 class Boxes:
