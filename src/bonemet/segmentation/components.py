@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bonemet.core.errors import InputError
 from bonemet.kernels import labelling
 
 Mask = NDArray[np.bool_]
@@ -20,6 +22,28 @@ HOLE_MM2 = 9.0  # the largest marrow cavity of a slice, in the wide ends of the 
 PERFORATION_MM = 0.6  # half the widest hole in a cortex that a closing passes over
 CORTEX_MM = 0.3
 MARROW_MM = 0.2  # radius below which an enclosed space is a joint or growth plate, not a marrow cavity
+
+
+def block_fraction(
+    grey: NDArray[Any], threshold: float, factors: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Return the share of bone voxels (grey >= threshold) in blocks of voxels.
+
+    Parameters
+    ----------
+    grey
+        (z, y, x).
+    threshold
+        Bone is grey >= threshold.
+    factors
+        Edges of a block in voxels; incomplete blocks at the far ends are left out.
+    """
+    shape = tuple(n // f for n, f in zip(grey.shape, factors, strict=True))
+    if min(shape) < 1:
+        raise InputError(f"A volume of {grey.shape} voxels is too small to look for bones in.")
+    counts = np.zeros(shape, np.uint16)
+    labelling.block_counts(grey, float(threshold), counts)
+    return np.asarray(counts, dtype=np.float32) / np.float32(np.prod(factors))
 
 
 def ball(radius_mm: float, spacing_mm: Spacing) -> Mask:

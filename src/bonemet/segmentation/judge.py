@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bonemet.core.volume import SlicedArray
 from bonemet.segmentation.components import Spacing
 from bonemet.segmentation.names import (
     BONE_NAMES,
@@ -16,6 +16,7 @@ from bonemet.segmentation.names import (
     Box,
     Label,
     LimbSegmentation,
+    sizes_and_boxes,
 )
 from bonemet.segmentation.naming import Scene
 
@@ -27,28 +28,22 @@ DOUBT_MM3 = 2.0
 
 
 def judge(
-    labels: SlicedArray,
-    scene: Scene,
-    spacing_mm: Spacing,
-    corner: Triple,
-    factors: Triple,
-    found: Mapping[int, tuple[int, Box]],
+    labels: NDArray[np.uint8], scene: Scene, spacing_mm: Spacing, corner: Triple, factors: Triple
 ) -> LimbSegmentation:
     """Return a segmentation with the confidence in each of its bones.
 
     Parameters
     ----------
     labels
-        (z, y, x) uint8 on the scan's grid, in memory or not.
+        (z, y, x) on the scan's grid.
     scene
         What was found on the coarse grid.
     spacing_mm
         Of the scan (z, y, x).
     corner, factors
         Where the coarse grid lies in the scan's.
-    found
-        Voxels and box of each label.
     """
+    found = sizes_and_boxes(labels)
     voxels = {label: found[label][0] for label in found}
     bones, missing = [], {}
     for label, name in BONE_NAMES.items():

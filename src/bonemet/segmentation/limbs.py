@@ -6,26 +6,22 @@ and what else touches is parted at its necks. The names are then carried to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError, SettingsError
-from bonemet.core.volume import SlicedArray
 from bonemet.segmentation import components, naming
 from bonemet.segmentation.components import Mask, Spacing
+from bonemet.segmentation.fine import carry
 from bonemet.segmentation.judge import judge
 from bonemet.segmentation.knee import Knee, cut_knee
 from bonemet.segmentation.legs import Tibia, find_tibiae
-from bonemet.segmentation.names import Box, LimbSegmentation, sizes_and_boxes
+from bonemet.segmentation.names import LimbSegmentation
 from bonemet.segmentation.partition import part
-from bonemet.segmentation.revision import Revision, accept, revise
+from bonemet.segmentation.revision import Revision, revise
 from bonemet.segmentation.shafts import Shaft, find_shafts
-from bonemet.segmentation.slabs import Named, Survey, label_slabs, survey
 
 Left = Literal["low-x", "high-x"]
 
@@ -37,34 +33,13 @@ JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets t
 CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
 
 
-@dataclass(frozen=True, eq=False)
-class Limbs:
-    """What was found on the coarse grid, from which the scan's labels can be had slab by slab."""
-
-    seen: Survey
-    named: Named
-    scene: naming.Scene
-    revision: Revision
-
-    def slabs(self, mapper: Mapper = map) -> Iterator[NDArray[np.uint8]]:
-        """Yield the labels (z, y, x) of the scan in order of its slices."""
-        return label_slabs(self.seen, self.named, mapper)
-
-    def judged(self, labels: SlicedArray, found: dict[int, tuple[int, Box]]) -> LimbSegmentation:
-        """Return labels with the confidence in each bone, given the labels' sizes and boxes."""
-        where = self.named.spacing_mm, self.named.corner, self.seen.factors
-        return accept(judge(labels, self.scene, *where, found), self.revision)
-
-
 def segment_limbs(
     grey: NDArray[Any],
     spacing_mm: Spacing,
     threshold: float,
     *,
     left: Left = "low-x",
-    low: float | None = None,
     revision: Revision | None = None,
-    mapper: Mapper = map,
 ) -> LimbSegmentation:
     """Find the long bones of both hind limbs, and what else is bone.
 
@@ -78,12 +53,8 @@ def segment_limbs(
         In the units of ``grey``.
     left
         At which end of the columns (x) the animal's left leg lies.
-    low
-        For a local threshold: nothing below it is bone.
     revision
         What a person wants changed.
-    mapper
-        An ordered map over chunks of slices.
 
     Returns
     -------
@@ -93,35 +64,14 @@ def segment_limbs(
     Raises
     ------
     InputError
-        If nothing is as bright as bone.
+        If nothing is as bright as bone, or a revision speaks of bone that is not there.
     SettingsError
         If ``left`` is neither low-x nor high-x.
     """
-    limbs = find_limbs(grey, spacing_mm, threshold, left=left, low=low, revision=revision, mapper=mapper)
-    labels = np.empty(grey.shape, np.uint8)
-    depth = 0
-    for slab in limbs.slabs(mapper):
-        labels[depth : depth + len(slab)] = slab
-        depth += len(slab)
-    return limbs.judged(labels, sizes_and_boxes(labels))
-
-
-def find_limbs(
-    grey: SlicedArray,
-    spacing_mm: Spacing,
-    threshold: float,
-    *,
-    left: Left = "low-x",
-    low: float | None = None,
-    revision: Revision | None = None,
-    mapper: Mapper = map,
-) -> Limbs:
-    """Read a scan once, and find its bones on a coarse copy; as :func:`segment_limbs`, for any size."""
     if left not in ("low-x", "high-x"):
         raise SettingsError(f"The left leg lies at low-x or high-x, not at {left!r}.")
     factors = _factors(grey.shape, spacing_mm)
-    seen = survey(grey, spacing_mm, threshold, factors, low=low, mapper=mapper)
-    bone, holder, corner = _coarse_bone(seen.share, spacing_mm, threshold, factors)
+    bone, holder, corner = _coarse_bone(grey, spacing_mm, threshold, factors)
     coarse_mm = _scaled(spacing_mm, factors)
     filled = components.fill_bones(bone, coarse_mm)
     shafts = find_shafts(filled, coarse_mm)
@@ -137,8 +87,8 @@ def find_limbs(
         filled |= patched
     if revision is not None and revision.changes:
         labels = revise(labels, scene, revision, corner, factors)
-    named = Named(labels, filled, holder, corner, spacing_mm)
-    return Limbs(seen, named, scene, revision or Revision())
+    fine = carry(grey, threshold, labels, filled, holder, corner, factors, spacing_mm)
+    return judge(fine, scene, spacing_mm, corner, factors)
 
 
 def _factors(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[int, int, int]:
@@ -152,10 +102,10 @@ def _scaled(spacing_mm: Spacing, factors: tuple[int, int, int]) -> Spacing:
 
 
 def _coarse_bone(
-    share: NDArray[np.float32], spacing_mm: Spacing, threshold: float, factors: tuple[int, int, int]
+    grey: NDArray[Any], spacing_mm: Spacing, threshold: float, factors: tuple[int, int, int]
 ) -> tuple[Mask, Mask, tuple[int, int, int]]:
     """Return coarse bone and holder in the box that holds them, and the coarse voxel at the box's corner."""
-    mask = share >= BONE_SHARE
+    mask = components.block_fraction(grey, threshold, factors) >= BONE_SHARE
     coarse_mm = _scaled(spacing_mm, factors)
     pieces, n = components.large_pieces(mask, SPECK_MM3, float(np.prod(coarse_mm)))
     if n == 0:

@@ -83,8 +83,7 @@ class LimbSegmentation:
     Attributes
     ----------
     labels
-        (z, y, x) uint8, see :class:`Label`; each label fills its bone's outer contour. An array, but where
-        a scan was segmented out of core.
+        (z, y, x) uint8, see :class:`Label`; each label fills its bone's outer contour.
     bones
         The bones found, in the order of :data:`BONE_NAMES`.
     missing
@@ -95,7 +94,7 @@ class LimbSegmentation:
         What was found on the way, for reports: JSON types only.
     """
 
-    labels: Any
+    labels: NDArray[np.uint8]
     bones: tuple[BoneFound, ...]
     missing: dict[str, str]
     notes: tuple[str, ...]

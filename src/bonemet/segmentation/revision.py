@@ -47,6 +47,14 @@ class Revision:
     dropped: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
 
+    def on_coarser(self, factors: Triple) -> Revision:
+        """Return the same on a grid whose voxels are so many times larger."""
+        pieces = tuple(
+            ((v[0] // factors[0], v[1] // factors[1], v[2] // factors[2]), name) for v, name in self.pieces
+        )
+        knees = {side: (k + 0.5) / factors[0] - 0.5 for side, k in self.knees.items()}
+        return replace(self, pieces=pieces, knees=knees)
+
     @property
     def changes(self) -> bool:
         """Whether any name is changed."""
@@ -77,7 +85,7 @@ def revise(
     out = labels.copy()
     for voxel, name in revision.pieces:
         where = np.asarray(voxel) // np.asarray(factors) - np.asarray(corner)
-        out[_piece(scene.parts, where, voxel, name)] = NAMES[name]
+        out[_piece(scene.parts, where, name)] = NAMES[name]
     for side, knee in revision.knees.items():
         _cut(out, scene, side, (knee + 0.5) / factors[0] - corner[0])
     for name in sorted(revision.dropped):
@@ -110,15 +118,15 @@ def _article(name: str) -> str:
     return name if name in ("other", "holder") else f"the {name}"
 
 
-def _piece(parts: NDArray[np.int32], where: NDArray[np.int64], voxel: Triple, name: str) -> NDArray[np.bool_]:
+def _piece(parts: NDArray[np.int32], where: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
     """Return the connected piece of a part at a coarse voxel, or at the nearest bone within some voxels."""
     low = np.clip(where - NEAR, 0, parts.shape)
     high = np.clip(where + NEAR + 1, 0, parts.shape)
     around = np.argwhere(parts[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] > 0) + low
     if not len(around):
         raise InputError(
-            f"The review says that {_article(name)} is at voxel {list(voxel)} (z, y, x), but no bone is "
-            "there; give a voxel within the bone."
+            f"The review says of a voxel that {_article(name)} is there, but no bone is there; "
+            "give a voxel (z, y, x) within the bone."
         )
     nearest = around[np.argmin(((around - where) ** 2).sum(axis=1))]
     number = parts[tuple(nearest)]

@@ -1,190 +1,179 @@
-"""Out of core: what a segmentation keeps of a scan of any size, and how labels come out of it in slabs.
+"""Out of core: a scan of any size, of which only a working copy and packed labels stay in memory.
 
-Of the scan only a mask of one bit for each voxel and a coarse copy stay in memory. Everything is decided on
-the coarse copy; then the names are carried to the scan's voxels in blocks of :data:`BLOCK` coarse slices,
-each with :data:`HALO` more on either side. The blocks do not depend on memory or threads; nor do the labels.
+Bones are found on a copy with voxels of about :data:`WORK_MM`, read slab by slab, which resolves a cortex and
+its outline to a fraction of a voxel. Its labels then come out on the scan's own grid slab by slab, their
+boundaries interpolated. Copy and labels depend on the voxel size alone, not on memory or threads.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.context import Mapper
-from bonemet.core.errors import InputError
 from bonemet.core.volume import SlicedArray
 from bonemet.kernels import labelling
-from bonemet.segmentation.components import Mask, Spacing
-from bonemet.segmentation.fine import carry
-from bonemet.segmentation.names import Box, Label
+from bonemet.segmentation.choices import Cut
+from bonemet.segmentation.components import Spacing
+from bonemet.segmentation.limbs import segment_limbs
+from bonemet.segmentation.names import Box, Label, LimbSegmentation
+from bonemet.segmentation.revision import Revision, accept
 from bonemet.segmentation.threshold import LOCAL_REACH_MM, local_bone
 
 Triple = tuple[int, int, int]
 
-BLOCK = 20  # coarse slices
-HALO = 6  # coarse slices (0.6 mm): longer than a speck, and than the pores that a bone's outline passes over
+WORK_MM = 0.04
 CHUNK_BYTES = 1 << 26
 PACK_BYTES = 1 << 24
 
 
-class PackedMask:
-    """A mask of one bit for each voxel, which is sliced as a (z, y, x) array of 0 and 1."""
-
-    def __init__(self, bits: NDArray[np.uint8], columns: int) -> None:
-        self.bits = bits
-        self.shape: Triple = (bits.shape[0], bits.shape[1], columns)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[np.uint8]:
-        """Return a box, given as three slices with whole bounds, as uint8."""
-        z, y, x = box
-        first = x.start // 8
-        bits = self.bits[z, y, first : -(-x.stop // 8)]
-        out = np.unpackbits(bits, axis=-1)
-        return np.asarray(out[..., x.start - 8 * first : x.stop - 8 * first])
-
-    def slices(self, first: int, stop: int) -> PackedMask:
-        """Return a range of slices, not copied."""
-        return PackedMask(self.bits[first:stop], self.shape[2])
-
-
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """A scan as a mask, and the share of bone in its coarse voxels (z, y, x)."""
+class Limbs:
+    """The bones of a scan on the working copy.
 
-    mask: PackedMask
-    share: NDArray[np.float32]
+    Attributes
+    ----------
+    found
+        Labels, bones and notes on the working copy.
+    factors
+        Voxels of the scan along a working voxel's edges.
+    shape, spacing_mm
+        Of the scan (z, y, x).
+    """
+
+    found: LimbSegmentation
     factors: Triple
+    shape: Triple
+    spacing_mm: Spacing
+
+    def slabs(self, mapper: Mapper = map) -> Iterator[NDArray[np.uint8]]:
+        """Yield the labels (z, y, x) of the scan slab by slab, from its first slice to its last."""
+        _, rows, columns = self.shape
+        step = _step(self.shape, 1)
+
+        def slab(first: int) -> NDArray[np.uint8]:
+            out = np.empty((min(step, self.shape[0] - first), rows, columns), np.uint8)
+            labelling.refine_labels(self.found.labels, self.factors, first, out)
+            return out
+
+        yield from mapper(slab, range(0, self.shape[0], step))
+
+    def judged(self, boxes: Boxes) -> LimbSegmentation:
+        """Return what was found, bones and knees in voxels of the scan, whose labels have these boxes.
+
+        The labels are still those of the working copy.
+        """
+        if self.factors == (1, 1, 1):
+            return self.found
+        bones = tuple(
+            replace(b, voxels=boxes.found[b.label][0], box=boxes.found[b.label][1])
+            for b in self.found.bones
+            if b.label in boxes.found
+        )
+        details = dict(self.found.details) | {"spacing_mm": list(self.spacing_mm)}
+        details["working_spacing_mm"] = list(_scaled(self.spacing_mm, self.factors))
+        details["legs"] = [self._leg(leg) for leg in details.get("legs", [])]
+        return replace(self.found, bones=bones, details=details)
+
+    def _leg(self, leg: dict[str, Any]) -> dict[str, Any]:
+        pairs = zip(leg["knee_voxel"], self.factors, strict=True)
+        return leg | {"knee_voxel": [round((v + 0.5) * f - 0.5, 1) for v, f in pairs]}
 
 
-def survey(
+def find_limbs(
     grey: SlicedArray,
     spacing_mm: Spacing,
-    threshold: float,
-    factors: Triple,
+    cut: Cut,
     *,
-    low: float | None = None,
+    left: Literal["low-x", "high-x"] = "low-x",
+    revision: Revision | None = None,
     mapper: Mapper = map,
-) -> Survey:
-    """Read a scan once.
+) -> Limbs:
+    """Find the bones of a scan of any size; as :func:`bonemet.segmentation.limbs.segment_limbs`.
 
     Parameters
     ----------
     grey
-        (z, y, x), anything that slices along z.
+        (z, y, x), anything that slices along z; read once.
     spacing_mm
         (z, y, x).
-    threshold
-        Bone is grey >= threshold.
-    factors
-        Voxels along a coarse voxel's edges; incomplete blocks at the far ends are not in the coarse copy.
-    low
-        Below it nothing is bone, by a local threshold; see :func:`bonemet.segmentation.threshold.local_bone`.
+    cut
+        The threshold, which may be a local one.
+    left
+        At which end of the columns (x) the animal's left leg lies.
+    revision
+        What a person wants changed, in voxels of the scan.
     mapper
         An ordered map over chunks of slices.
 
     Raises
     ------
     InputError
-        If the scan is smaller than one block.
+        If nothing is as bright as bone, or a revision speaks of bone that is not there.
     """
-    depth, rows, columns = grey.shape
-    coarse = tuple(n // f for n, f in zip(grey.shape, factors, strict=True))
-    if min(coarse) < 1:
-        raise InputError(f"A volume of {tuple(grey.shape)} voxels is too small to look for bones in.")
-    bits = np.zeros((depth, rows, -(-columns // 8)), np.uint8)
-    counts = np.zeros(coarse, np.uint16)
-    step = factors[0] * max(1, CHUNK_BYTES // (rows * columns * factors[0]))
+    shape = (int(grey.shape[0]), int(grey.shape[1]), int(grey.shape[2]))
+    factors = work_factors(shape, spacing_mm)
+    copy = working_copy(grey, spacing_mm, cut, factors, mapper)
+    said = revision or Revision()
+    found = segment_limbs(
+        copy, _scaled(spacing_mm, factors), cut.value, left=left, revision=said.on_coarser(factors)
+    )
+    return Limbs(accept(found, said), factors, shape, spacing_mm)
 
-    around = 0 if low is None else int(np.ceil(LOCAL_REACH_MM / spacing_mm[0]))
+
+def work_factors(shape: Triple, spacing_mm: Spacing) -> Triple:
+    """Return how many voxels of a scan make one of its working copy, along each axis (z, y, x)."""
+    z, y, x = (max(1, min(round(WORK_MM / s), n)) for s, n in zip(spacing_mm, shape, strict=True))
+    return z, y, x
+
+
+def working_copy(
+    grey: SlicedArray, spacing_mm: Spacing, cut: Cut, factors: Triple, mapper: Mapper = map
+) -> NDArray[Any]:
+    """Return the means of blocks of voxels in the scan's own type, read in chunks of slices.
+
+    With a local threshold, what it finds to be bone is raised to the global one. Incomplete blocks at the
+    far ends are left out.
+    """
+    depth = grey.shape[0]
+    z, y, x = (n // f for n, f in zip(grey.shape, factors, strict=True))
+    if factors == (1, 1, 1) and cut.low is None and isinstance(grey, np.ndarray):
+        return grey
+    out = np.empty((z, y, x), grey.dtype)
+    step = factors[0] * max(
+        1, _step((depth, grey.shape[1], grey.shape[2]), grey.dtype.itemsize) // factors[0]
+    )
+    around = 0 if cut.low is None else int(np.ceil(LOCAL_REACH_MM / spacing_mm[0]))
 
     def one(first: int) -> None:
-        start = max(0, first - around)
-        values = np.asarray(grey[start : min(depth, first + step + around)])
-        bone = values >= threshold if low is None else local_bone(values, spacing_mm, threshold, low)
-        bone = bone[first - start :][:step].view(np.uint8)
-        bits[first : first + step] = np.packbits(bone, axis=-1)
-        part = counts[first // factors[0] : (first + step) // factors[0]]
-        if len(part):
-            labelling.block_counts(bone[: len(part) * factors[0]], 1.0, part)
+        start, stop = max(0, first - around), min(depth, first + step + around)
+        values = np.asarray(grey[start:stop])
+        if cut.low is not None:
+            bone = local_bone(values, spacing_mm, cut.value, cut.low)
+            values = np.where(bone, np.maximum(values, np.ceil(cut.value)), values).astype(values.dtype)
+        values = values[first - start :][:step]
+        part = np.zeros((len(values) // factors[0], y, x), np.float32)
+        labelling.block_means(values, factors, part)
+        at = first // factors[0]
+        out[at : at + len(part)] = np.rint(part) if out.dtype.kind in "ui" else part
 
-    for _ in mapper(one, range(0, depth, step)):
+    for _ in mapper(one, range(0, z * factors[0], step)):
         pass
-    share = counts.astype(np.float32) / np.float32(np.prod(factors))
-    return Survey(PackedMask(bits, columns), share, factors)
+    return out
 
 
-@dataclass(frozen=True, eq=False)
-class Named:
-    """Coarse names (z, y, x) in a box of the coarse grid, to be carried to the scan's voxels.
-
-    Attributes
-    ----------
-    labels, filled, holder
-        (z, y, x) coarse labels, filled bone and holder.
-    corner
-        Coarse voxel at the box's first corner.
-    spacing_mm
-        Of the scan (z, y, x).
-    """
-
-    labels: NDArray[np.uint8]
-    filled: Mask
-    holder: Mask
-    corner: Triple
-    spacing_mm: Spacing
+def _step(shape: Triple, itemsize: int) -> int:
+    return max(1, CHUNK_BYTES // (shape[1] * shape[2] * itemsize))
 
 
-def label_slabs(seen: Survey, named: Named, mapper: Mapper = map) -> Iterator[NDArray[np.uint8]]:
-    """Yield the labels of a scan slab by slab, from its first slice to its last.
-
-    Parameters
-    ----------
-    seen
-        The scan.
-    named
-        The names on the coarse grid.
-    mapper
-        An ordered map over blocks.
-    """
-    depth, fz = seen.mask.shape[0], seen.factors[0]
-    height, first = len(named.labels), named.corner[0]
-    last = first + height >= depth // fz  # incomplete blocks at the far end go with the last complete one
-    end = depth if last else (first + height) * fz
-
-    def block(start: int) -> NDArray[np.uint8]:
-        low, high = max(0, start - HALO), min(height, start + BLOCK + HALO)
-        top = end if high == height else (first + high) * fz
-        window = slice(low, high)
-        out = carry(
-            seen.mask.slices((first + low) * fz, top),  # type: ignore[arg-type]  # sliced by boxes alone
-            1,
-            named.labels[window],
-            named.filled[window],
-            named.holder[window],
-            (0, *named.corner[1:]),
-            seen.factors,
-            named.spacing_mm,
-        )
-        stop = len(out) if start + BLOCK >= height else (start + BLOCK - low) * fz
-        return out[(start - low) * fz : stop]
-
-    yield from _empty(first * fz, seen.mask.shape)
-    yield from mapper(block, range(0, height, BLOCK))
-    yield from _empty(depth - end, seen.mask.shape)
-
-
-def _empty(count: int, shape: Triple) -> Iterator[NDArray[np.uint8]]:
-    """Yield slices without labels, a few at a time."""
-    step = max(1, CHUNK_BYTES // (shape[1] * shape[2]))
-    for first in range(0, count, step):
-        yield np.zeros((min(step, count - first), *shape[1:]), np.uint8)
+def _scaled(spacing_mm: Spacing, factors: Triple) -> Spacing:
+    z, y, x = (s * f for s, f in zip(spacing_mm, factors, strict=True))
+    return z, y, x
 
 
 @dataclass

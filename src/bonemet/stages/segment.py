@@ -21,11 +21,10 @@ from bonemet.io import sidecar
 from bonemet.io.volumes import open_volume
 from bonemet.segmentation import choices
 from bonemet.segmentation.choices import Choice, Cut
-from bonemet.segmentation.limbs import find_limbs
 from bonemet.segmentation.names import LimbSegmentation
 from bonemet.segmentation.published import segment_published
 from bonemet.segmentation.revision import accept
-from bonemet.segmentation.slabs import PackedLabels
+from bonemet.segmentation.slabs import PackedLabels, find_limbs
 from bonemet.stages import _bones
 from bonemet.stages.outcome import Outcome, Product, produce
 
@@ -182,18 +181,10 @@ def _segmented(
         _bones.write_labels(path, iter([published.labels]), volume.grid, context)
         tick(1)
         return _Done(volume, cut, published.labels, accept(published, revision))
-    limbs = find_limbs(
-        volume.data,
-        spacing,
-        cut.value,
-        left=wanted.left,
-        low=cut.low,
-        revision=revision,
-        mapper=context.map,
-    )
+    limbs = find_limbs(volume.data, spacing, cut, left=wanted.left, revision=revision, mapper=context.map)
     labels, boxes = _bones.write_labels(path, limbs.slabs(context.map), volume.grid, context)
     tick(1)
-    return _Done(volume, cut, labels, limbs.judged(labels, boxes.found))
+    return _Done(volume, cut, labels, limbs.judged(boxes))
 
 
 def _results(done: _Done, wanted: _Wanted, target: Path, title: str) -> dict[str, Any]:
