@@ -42,7 +42,7 @@ def calls(tmp_path, monkeypatch):
         (folder / sidecar.NAME).write_text("{}", encoding="utf-8")
     (tmp_path / "study.toml").write_text(TOML, encoding="utf-8")
     work = workflow._Run(tmp_path, False, SILENT)
-    work.threshold = 100.0
+    work.thresholds["871", 0] = 100.0
     work.tibia("871", "left", [0, 1, 3])
     return made
 

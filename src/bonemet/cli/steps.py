@@ -134,11 +134,21 @@ def reconstruct(
 def segment(
     recon: Annotated[Path, typer.Argument(metavar="RECON", help="Reconstructed stack or volume.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
-    threshold: Threshold = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="Grey value, 0.12/mm, 400mgHA, or published, otsu, half-height, local; Otsu's by default.",
+            show_default=False,
+        ),
+    ] = None,
     left: Annotated[str, typer.Option(help="Where the animal's left leg is: low-x or high-x.")] = "low-x",
     method: Annotated[str, typer.Option(help="default, or published (as in the paper).")] = "default",
     name: Annotated[
         str | None, typer.Option(help="Title of the scan, as '871 week 0'.", show_default=False)
+    ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(help="Review file (.toml): what a person changed or accepted.", show_default=False),
     ] = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -161,6 +171,7 @@ def segment(
             left=left,  # type: ignore[arg-type]
             method=method,  # type: ignore[arg-type]
             name=name,
+            review=review,
             voxel_um=voxel_um,
             overwrite=overwrite,
             context=c,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bonemet.core.errors import MissingInputError, SettingsError
 from bonemet.roi.guard import Guard
 from bonemet.roi.regions import DEFAULT, Definition
+from bonemet.segmentation.choices import parse
 
 NAME = "study.toml"
 
@@ -54,11 +55,22 @@ class Reconstruction(_Section):
 
 
 class Segmentation(_Section):
-    """How bones are found; without a threshold, the first scan's Otsu threshold serves all scans."""
+    """How bones are found; without a threshold, the first scan's Otsu threshold serves all scans.
 
-    threshold: float | None = None
+    The threshold is a grey value, an attenuation (``"0.12/mm"``), a density (``"400mgHA"``), or one of
+    ``"published"``, ``"otsu"``, ``"half-height"`` and ``"local"``, found on the first scan.
+    """
+
+    threshold: float | str | None = None
     left: Literal["low-x", "high-x"] = "low-x"
     method: Literal["default", "published"] = "default"
+
+    @field_validator("threshold")
+    @classmethod
+    def _known(cls, threshold: float | str | None) -> float | str | None:
+        if threshold is not None:
+            parse(threshold)
+        return threshold
 
 
 class Registration(_Section):

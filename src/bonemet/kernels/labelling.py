@@ -204,3 +204,104 @@ def label_boxes(labels: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
                 out[a, 5] = max(out[a, 5], y + 1)
                 out[a, 6] = max(out[a, 6], x + 1)
     return out
+
+
+@kernel
+def refine_labels(
+    labels: NDArray[np.uint8], factors: tuple[int, int, int], first: int, out: NDArray[np.uint8]
+) -> None:
+    """Fill slices of a finer grid with labels, each voxel by a vote of the eight around it.
+
+    Votes count as in linear interpolation, so boundaries run smoothly through the voxels of the coarse grid.
+    Beyond the centres of the outermost voxels, these alone count.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x) on the coarse grid.
+    factors
+        Fine voxels along the edges of a coarse one.
+    first
+        Fine slice at which ``out`` begins.
+    out
+        (z, y, x) filled; may reach beyond the last coarse voxel.
+    """
+    weights = np.zeros(256, np.float32)
+    sides = np.zeros((3, 2), np.int64)
+    share = np.zeros(3, np.float32)
+    for k in range(out.shape[0]):
+        _between(first + k, factors[0], labels.shape[0], sides[0], share, 0)
+        for j in range(out.shape[1]):
+            _between(j, factors[1], labels.shape[1], sides[1], share, 1)
+            last = -1
+            alike = False
+            for i in range(out.shape[2]):
+                low = (2 * i + 1 - factors[2]) // (2 * factors[2])
+                if low != last or i == 0:
+                    _between(i, factors[2], labels.shape[2], sides[2], share, 2)
+                    alike = _alike(labels, sides)
+                    last = low
+                if alike:
+                    out[k, j, i] = labels[sides[0, 0], sides[1, 0], sides[2, 0]]
+                else:
+                    _between(i, factors[2], labels.shape[2], sides[2], share, 2)
+                    out[k, j, i] = _vote(labels, sides, share, weights)
+
+
+@kernel
+def _between(
+    fine: int, factor: int, size: int, sides: NDArray[np.int64], share: NDArray[np.float32], axis: int
+) -> None:
+    """Set the two coarse places between which a fine one lies, and how far it is to the second."""
+    low = (2 * fine + 1 - factor) // (2 * factor)
+    share[axis] = (fine + 0.5) / factor - 0.5 - low
+    sides[0] = min(max(low, 0), size - 1)
+    sides[1] = min(max(low + 1, 0), size - 1)
+
+
+@kernel
+def _alike(labels: NDArray[np.uint8], sides: NDArray[np.int64]) -> bool:
+    """Tell whether eight voxels bear one label."""
+    a = labels[sides[0, 0], sides[1, 0], sides[2, 0]]
+    same = 0
+    for n in range(8):
+        same += labels[sides[0, n >> 2], sides[1, (n >> 1) & 1], sides[2, n & 1]] == a
+    return same == 8
+
+
+@kernel
+def _vote(
+    labels: NDArray[np.uint8],
+    sides: NDArray[np.int64],
+    share: NDArray[np.float32],
+    weights: NDArray[np.float32],
+) -> int:
+    """Return the label with most weight among eight voxels, the larger of two equals."""
+    for n in range(8):
+        w = np.float32(1)
+        for axis in range(3):
+            w *= share[axis] if (n >> (2 - axis)) & 1 else 1 - share[axis]
+        weights[labels[sides[0, n >> 2], sides[1, (n >> 1) & 1], sides[2, n & 1]]] += w
+    best = 0
+    for n in range(8):
+        b = labels[sides[0, n >> 2], sides[1, (n >> 1) & 1], sides[2, n & 1]]
+        if weights[b] > weights[best] or (weights[b] == weights[best] and b > best):
+            best = int(b)
+    for n in range(8):
+        weights[labels[sides[0, n >> 2], sides[1, (n >> 1) & 1], sides[2, n & 1]]] = 0
+    return best
+
+
+@kernel
+def block_means(values: NDArray[Any], factors: tuple[int, int, int], out: NDArray[np.float32]) -> None:
+    """Fill ``out`` (z, y, x) with the means of blocks of voxels; it starts at zero."""
+    fz, fy, fx = factors
+    for z in range(out.shape[0] * fz):
+        for y in range(out.shape[1] * fy):
+            row = out[z // fz, y // fy]
+            for x in range(out.shape[2]):
+                total = np.float32(0)
+                for i in range(x * fx, (x + 1) * fx):
+                    total += values[z, y, i]
+                row[x] += total
+    out /= np.float32(fz * fy * fx)

@@ -12,6 +12,7 @@ from bonemet.dataset import derived, layout
 from bonemet.dataset.layout import Component
 from bonemet.io import sidecar
 from bonemet.io.sidecar import Sidecar
+from bonemet.stages.collect import marked_bones
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class WeekView:
     """One tibia in one week.
 
     ``composite`` lies on the first week; ``since`` is the sidecar of that on the week before, and ``before``
-    that week.
+    that week; ``marked`` where its segmentation is marked for review.
     """
 
     key: ScanKey
@@ -44,6 +45,7 @@ class WeekView:
     seconds: dict[str, float]
     before: int | None = None
     since: Sidecar | None = None
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,4 +122,5 @@ def _week(root: Path, first: ScanKey, key: ScanKey, path: Path, times: dict[str,
         sidecar.read(layout.folder(root, Component.ROI_CT, key)),
         measures.results["measures"] if measures is not None else [],
         _seconds(times, key),
+        str(key) in marked_bones(root, key),
     )

@@ -116,8 +116,11 @@ def _segmentation(side: Sidecar | None) -> str:
     if not results:
         return ""
     left = parameters.get("left", "low-x").replace("-", " ")
+    bone = f"grey ≥ {results['threshold']:.4g}"
+    if results.get("threshold_source") in ("attenuation", "density"):
+        bone = f"what has {results['threshold_choice']} or more"
     return (
-        f"Bone is grey ≥ {results['threshold']:.4g} in every scan of the study. Bones were found by the "
+        f"Bone is {bone} in every scan of the study. Bones were found by the "
         f"{parameters.get('method', 'default')} method and named by side (the animal's left at {left}, "
         f"{results.get('side_source', 'assumed')}). The fibula stays with its tibia."
     )

@@ -208,6 +208,7 @@ def _summary(week: WeekView) -> Iterator[dict[str, Any]]:
                 "change": overlay.results,
                 "registration": side.results if side else {},
                 "crop": week.crop_side.results if week.crop_side else {},
+                "review": bool(side and side.results.get("review")) or week.marked,
             }
 
 

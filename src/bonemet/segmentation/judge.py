@@ -81,7 +81,9 @@ def _penalties(
 ) -> list[Penalty]:
     if label is Label.SPINE:
         return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
-    leg = next(i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i))
+    leg = next((i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i)), None)
+    if leg is None:
+        return [(0.5, "A person named it; no leg was found on its side.")]
     tibia, knee = scene.tibiae[leg], scene.knees[leg]
     out: list[Penalty] = []
     if len(scene.tibiae) < 2:

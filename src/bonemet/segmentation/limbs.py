@@ -20,6 +20,7 @@ from bonemet.segmentation.knee import Knee, cut_knee
 from bonemet.segmentation.legs import Tibia, find_tibiae
 from bonemet.segmentation.names import LimbSegmentation
 from bonemet.segmentation.partition import part
+from bonemet.segmentation.revision import Revision, revise
 from bonemet.segmentation.shafts import Shaft, find_shafts
 
 Left = Literal["low-x", "high-x"]
@@ -33,7 +34,12 @@ CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
 
 
 def segment_limbs(
-    grey: NDArray[Any], spacing_mm: Spacing, threshold: float, *, left: Left = "low-x"
+    grey: NDArray[Any],
+    spacing_mm: Spacing,
+    threshold: float,
+    *,
+    left: Left = "low-x",
+    revision: Revision | None = None,
 ) -> LimbSegmentation:
     """Find the long bones of both hind limbs, and what else is bone.
 
@@ -47,6 +53,8 @@ def segment_limbs(
         In the units of ``grey``.
     left
         At which end of the columns (x) the animal's left leg lies.
+    revision
+        What a person wants changed.
 
     Returns
     -------
@@ -56,7 +64,7 @@ def segment_limbs(
     Raises
     ------
     InputError
-        If nothing is as bright as bone.
+        If nothing is as bright as bone, or a revision speaks of bone that is not there.
     SettingsError
         If ``left`` is neither low-x nor high-x.
     """
@@ -77,6 +85,8 @@ def segment_limbs(
         patched = components.patch_perforations(labels == tibia, coarse_mm) & (labels == 0)
         labels[patched] = tibia
         filled |= patched
+    if revision is not None and revision.changes:
+        labels = revise(labels, scene, revision, corner, factors)
     fine = carry(grey, threshold, labels, filled, holder, corner, factors, spacing_mm)
     return judge(fine, scene, spacing_mm, corner, factors)
 

@@ -55,6 +55,8 @@ class BoneFound:
         First and last-plus-one voxel (z, y, x).
     voxels
         Voxels within the filled outline.
+    accepted
+        Whether a person has looked and accepted it.
     """
 
     name: str
@@ -63,6 +65,12 @@ class BoneFound:
     reasons: tuple[str, ...]
     box: Box
     voxels: int
+    accepted: bool = False
+
+    @property
+    def review(self) -> bool:
+        """Whether a person should look at it."""
+        return self.confidence < REVIEW_BAR and not self.accepted
 
 
 REVIEW_BAR = 0.7

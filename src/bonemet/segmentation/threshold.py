@@ -6,6 +6,7 @@ Bone is grey >= T everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemet.core.calibration import Kind, Quantity
+from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError, SettingsError
+from bonemet.core.volume import SlicedArray
 
+LOCAL_MM = 0.15  # of a local threshold's surroundings: wider than a trabecula, narrower than a marrow space
+LOCAL_REACH_MM = 3.5 * LOCAL_MM
 LEAST_BONE = 0.002  # of the animal that must lie far above soft tissue to be bone
 PUBLISHED = 76
 """The paper's global threshold "above 75 of 255": bone is grey >= 76."""
@@ -158,8 +163,21 @@ def _peak(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[flo
     return float(values[top]), max(deviation, 1.5 * step)
 
 
-def bone_threshold(grey: NDArray[Any]) -> float:
+def bone_threshold(grey: SlicedArray, mapper: Mapper = map) -> float:
     """Return the threshold of bone in a reconstruction (z, y, x) by :func:`otsu_bone`.
+
+    Its values are counted as :func:`scan_histogram` does, slice by slice.
+
+    Raises
+    ------
+    InputError
+        If the values are all the same, or not finite.
+    """
+    return otsu_bone(*scan_histogram(grey, mapper))
+
+
+def scan_histogram(grey: SlicedArray, mapper: Mapper = map) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the counts of a reconstruction's values (z, y, x) and the value of each bin.
 
     8-bit values are counted one by one, others in 512 bins between the 0.05 and 99.95 percentiles of a
     sample.
@@ -169,17 +187,120 @@ def bone_threshold(grey: NDArray[Any]) -> float:
     InputError
         If the values are all the same, or not finite.
     """
+    depth = grey.shape[0]
     if grey.dtype == np.uint8:
-        return otsu_bone(grey_histogram(grey[z] for z in range(len(grey))))
-    step = max(1, round((grey.size / 2e6) ** (1 / 3)))
-    sample = np.asarray(grey[::step, ::step, ::step], dtype=np.float64)
+        parts = mapper(lambda z: grey_histogram([np.asarray(grey[z])]), range(depth))
+        return np.sum(list(parts), axis=0), np.arange(256, dtype=np.float64)
+    step = max(1, round((float(np.prod(grey.shape)) / 2e6) ** (1 / 3)))
+    sample = np.stack([np.asarray(grey[z])[::step, ::step] for z in range(0, depth, step)])
     if not np.isfinite(sample).all():
         raise InputError("This volume holds values that are not finite numbers; mend it first.")
-    low, high = np.percentile(sample, [0.05, 99.95])
+    low, high = np.percentile(sample.astype(np.float64), [0.05, 99.95])
     if not high > low:
         raise InputError("All grey values are the same, so there is nothing to part by a threshold.")
     edges = np.linspace(low, high, 513)
-    counts = np.zeros(512, np.int64)
-    for z in range(len(grey)):
-        counts += np.histogram(np.clip(grey[z], low, high), edges)[0]
-    return otsu_bone(counts, edges[:-1])
+    parts = mapper(lambda z: np.histogram(np.clip(np.asarray(grey[z]), low, high), edges)[0], range(depth))
+    return np.sum(list(parts), axis=0, dtype=np.int64), edges[:-1]
+
+
+@dataclass(frozen=True)
+class HalfHeight:
+    """What a histogram says of soft tissue and bone.
+
+    Attributes
+    ----------
+    soft
+        Peak of soft tissue.
+    above_soft
+        Four standard deviations above it.
+    bone
+        What solid bone is like.
+    halfway
+        First value of the histogram at or above the middle between soft tissue and solid bone.
+    """
+
+    soft: float
+    above_soft: float
+    bone: float
+    halfway: float
+
+
+def half_height(histogram: NDArray[Any] | Sequence[int], values: NDArray[Any] | None = None) -> HalfHeight:
+    """Return the threshold halfway between soft tissue and solid bone: an edge's true place after blur.
+
+    Solid bone is the highest peak above the threshold of :func:`otsu_bone`; where partial volumes leave no
+    peak there, the value that a quarter of what lies above that threshold exceeds.
+
+    Parameters
+    ----------
+    histogram
+        (n,) counts.
+    values
+        (n,) value of each bin, rising, 0, 1, 2, ... by default.
+
+    Raises
+    ------
+    InputError
+        If fewer than two bins hold anything.
+    """
+    counts, values = _bins(histogram, values)
+    first = otsu_bone(counts, values)
+    soft, deviation = _soft(counts * (values < first), values)
+    bone = _solid(counts[values >= first], values[values >= first])
+    halfway = _at_or_above(0.5 * (soft + bone), values)
+    above_soft = _at_or_above(soft + 4 * deviation, values)
+    return HalfHeight(soft, min(above_soft, halfway), bone, halfway)
+
+
+def _at_or_above(value: float, values: NDArray[np.float64]) -> float:
+    return float(values[min(int(np.searchsorted(values, value)), len(values) - 1)])
+
+
+def _soft(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the brightest clear peak of what is no bone, and its spread, from its half-height below it."""
+    smooth = ndimage.gaussian_filter1d(counts, max(1.0, len(counts) / 256), mode="constant")
+    inner = np.flatnonzero((smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:])) + 1
+    inner = inner[smooth[inner] >= 0.02 * smooth.max()]
+    top = int(inner[-1]) if inner.size else int(np.argmax(smooth))
+    half = np.flatnonzero(smooth[:top] < 0.5 * smooth[top])
+    low = int(half[-1]) if half.size else 0
+    return float(values[top]), float(values[top] - values[low]) / np.sqrt(2 * np.log(2))
+
+
+def _solid(counts: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """Return the peak of a class of bone, or its upper quartile where it has none."""
+    smooth = ndimage.gaussian_filter1d(counts, max(1.0, len(counts) / 40), mode="nearest")
+    inner = np.flatnonzero((smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:])) + 1
+    inner = inner[smooth[inner] >= 0.2 * smooth.max()]
+    if inner.size:
+        return float(values[inner[np.argmax(smooth[inner])]])
+    share = np.cumsum(counts) / max(counts.sum(), 1e-300)
+    return float(values[int(np.searchsorted(share, 0.75))])
+
+
+def local_bone(
+    grey: NDArray[Any], spacing_mm: tuple[float, float, float], high: float, low: float
+) -> NDArray[np.bool_]:
+    """Return bone by a local threshold, which keeps trabeculae that partial volume has dimmed.
+
+    A voxel is bone where it is >= ``high``, or >= ``low`` and at least halfway between the mean and the
+    brightest of its surroundings (:data:`LOCAL_MM` around): the half-height of a thin strut itself. Reach:
+    :data:`LOCAL_REACH_MM`.
+
+    Parameters
+    ----------
+    grey
+        (z, y, x).
+    spacing_mm
+        (z, y, x).
+    high
+        The threshold of thick bone.
+    low
+        Below it nothing is bone: just above soft tissue.
+    """
+    sigma = [LOCAL_MM / s for s in spacing_mm]
+    values = grey.astype(np.float32)
+    mean = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.0)
+    size = [2 * max(1, round(LOCAL_MM / s)) + 1 for s in spacing_mm]
+    halfway = 0.5 * (mean + ndimage.maximum_filter(values, size, mode="nearest"))
+    return np.asarray(values >= np.clip(halfway, low, high))

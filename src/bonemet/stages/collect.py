@@ -44,7 +44,7 @@ def collect(study: str | Path) -> Outcome:
     changed = not path.is_file() or not table.same(before, after)
     if changed:
         table.write(path, after)
-    review = [str(k) for k, row in measured.items() if row["Review"]]
+    review = sorted({str(k) for k, row in measured.items() if row["Review"]} | _marked_bones(root))
     return Outcome(
         [str(path)],
         time.perf_counter() - start,
@@ -68,8 +68,21 @@ def row_of(study: Path, key: ScanKey, registered: Path) -> dict[str, Any]:
     for name, header in CHANGES.items():
         row[header] = change.get(name)
     side = sidecar.read(registered)
-    row["Review"] = "yes" if side is not None and side.results.get("review") else ""
+    doubtful = side is not None and side.results.get("review")
+    row["Review"] = "yes" if doubtful or str(key) in marked_bones(study, key) else ""
     return row
+
+
+def marked_bones(study: Path, key: ScanKey) -> set[str]:
+    """Return the titles of a scan's bones that its segmentation marks for review."""
+    side = sidecar.read(derived.labels_folder(study, key))
+    bones = side.results.get("bones", []) if side is not None else []
+    return {f"{key.animal} week {key.week} {b['name']}" for b in bones if b["review"]}
+
+
+def _marked_bones(study: Path) -> set[str]:
+    scans = layout.find(study, Component.RECON_CT)
+    return {title for key, _ in scans for title in marked_bones(study, key)}
 
 
 def change_of(study: Path, key: ScanKey) -> dict[str, Any]:

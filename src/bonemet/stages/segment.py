@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,45 +10,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet._version import __version__
-from bonemet.core.calibration import Kind, Quantity
-from bonemet.core.context import SILENT, Context
+from bonemet.core.calibration import Kind
+from bonemet.core.context import SILENT, Context, Tick
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.ids import ScanKey
-from bonemet.core.rim import RIM_VOXELS, with_rim
 from bonemet.core.step import Step
 from bonemet.core.volume import Volume
-from bonemet.io import sidecar, stacks
-from bonemet.io.volumes import open_volume, write_volume
-from bonemet.segmentation.limbs import segment_limbs
-from bonemet.segmentation.names import REVIEW_BAR, BoneFound, LimbSegmentation
+from bonemet.dataset import review as reviews
+from bonemet.io import sidecar
+from bonemet.io.volumes import open_volume
+from bonemet.segmentation import choices
+from bonemet.segmentation.choices import Choice, Cut
+from bonemet.segmentation.names import LimbSegmentation
 from bonemet.segmentation.published import segment_published
-from bonemet.segmentation.threshold import PUBLISHED, bone_threshold
+from bonemet.segmentation.revision import accept
+from bonemet.segmentation.slabs import PackedLabels, find_limbs
+from bonemet.stages import _bones
 from bonemet.stages.outcome import Outcome, Product, produce
 
 Left = Literal["low-x", "high-x"]
 Method = Literal["default", "published"]
 
 LABELS = "labels.nii.gz"
-MARGIN = RIM_VOXELS + 2  # voxels around a bone
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """A threshold and where it came from."""
-
-    value: float
-    source: str
 
 
 def segment(
     recon: str | Path,
     out: str | Path,
     *,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     left: Left = "low-x",
     method: Method = "default",
     voxel_um: float | None = None,
     name: str | None = None,
+    review: str | Path | None = None,
+    template: str | Path | None = None,
     overwrite: bool = False,
     context: Context = SILENT,
 ) -> Outcome:
@@ -62,7 +57,9 @@ def segment(
     out
         Folder for ``labels.nii.gz`` and one folder of slices for each bone found.
     threshold
-        T: bone is grey >= T. Without it: Otsu's between soft tissue and bone by the default method, 76 by the
+        T: bone is grey >= T. A grey value; an attenuation (``0.12/mm``) or mineral density (``400mgHA``)
+        where the scan's window and calibration are known; or ``published``, ``otsu``, ``half-height`` or
+        ``local``. Without it: Otsu's between soft tissue and bone by the default method, and 76 by the
         published one.
     left
         At which end of the columns the animal's left leg lies. No log holds the pose.
@@ -72,17 +69,24 @@ def segment(
         Edge of the voxels in micrometres; overrides log and header.
     name
         Animal and week (``871 week 0``), by which the bones are named; from the input's own names by default.
+    review
+        A review file, in which a person changes or accepts what was found; see :mod:`bonemet.dataset.review`.
+    template
+        Review file to which a scan is added, commented out, where a bone of it is marked for review:
+        ``review``, else ``OUT.review.toml``, by default.
     overwrite
         Whether ``out`` may be replaced when it holds something else.
     context
-        Threads and progress.
+        Threads, memory and progress.
 
     Returns
     -------
     Outcome
-        Results: ``bones`` (a list of ``name``, ``path``, ``confidence``, ``reasons``, ``review``, ``voxels``,
-        ``volume_mm3``), ``missing``, ``labels``, ``threshold``, ``threshold_source``, ``side_source``,
-        ``method``, ``details``.
+        Results: ``bones`` (a list of ``name``, ``path``, ``confidence``, ``reasons``, ``review``,
+        ``accepted``, ``voxels``, ``volume_mm3``), ``missing``, ``labels``, ``threshold`` (on the scan's
+        numbers), ``threshold_source``, ``threshold_choice``, ``threshold_attenuation_per_mm``,
+        ``threshold_low``, ``side_source``, ``left``, ``method``, ``reviewed`` (what the review file says),
+        ``details``.
 
     Raises
     ------
@@ -91,9 +95,21 @@ def segment(
     SettingsError
         If a setting makes no sense.
     """
-    _refuse_settings(threshold, left, method)
     source, target = Path(recon), Path(out)
-    parameters = {"threshold": threshold, "left": left, "method": method, "voxel_um": voxel_um, "name": name}
+    choice = None if threshold is None else choices.parse(threshold)
+    _refuse_settings(left, method)
+    title = name or (None if review is None else _title(source, voxel_um))
+    entry = reviews.Entry() if review is None else reviews.read(Path(review), str(title))
+    parameters: dict[str, Any] = {
+        "threshold": threshold,
+        "left": left,
+        "method": method,
+        "voxel_um": voxel_um,
+        "name": name,
+    }
+    if entry.as_dict() is not None:
+        parameters["review"] = entry.as_dict()
+    wanted = _Wanted(choice, threshold, entry.left or left, method, entry)
 
     def work(partial: Path) -> Product:
         volume = open_volume(source, voxel_um)
@@ -103,65 +119,116 @@ def segment(
             )
         title = name or title_of(source, volume.name)
         with context.progress("Segmenting", 3) as tick:
-            grey = volume.array()
-            tick(1)
-            cut = _threshold(grey, threshold, method)
-            find = segment_limbs if method == "default" else segment_published
-            found = find(grey, volume.grid.spacing_mm, cut.value, left=left)
-            tick(1)
+            done = _segmented(partial, _bones.loaded(volume, context), wanted, source, context, tick)
             step = Step(
-                "segment", __version__, parameters | {"threshold": cut.value}, (source.name,), found.notes
+                "segment",
+                __version__,
+                parameters | {"threshold": done.cut.value},
+                (source.name,),
+                done.found.notes,
             )
-            bones = _write(partial, target, title, volume.with_data(grey), found, step)
+            _bones.write_bones(
+                partial, done.volume, done.labels, done.found.bones, title, step=step, context=context
+            )
             tick(1)
-        results = {
-            "bones": bones,
-            "missing": found.missing,
-            "labels": str(target / LABELS),
-            "threshold": cut.value,
-            "threshold_source": cut.source,
-            "side_source": "assumed",
-            "left": left,
-            "method": method,
-            "details": found.details,
+        results = _results(done, wanted, target, title)
+        return Product(results, title, warnings=[*volume.notes, *_warnings(done.found, entry.note)])
+
+    outcome = produce(target, "segment", parameters, [source], work, overwrite=overwrite)
+    results = outcome.results
+    if any(b["review"] for b in results["bones"]):
+        path = Path(template or review or target.with_name(f"{target.name}.review.toml"))
+        reviews.add_template(path, str(results["title"]), results["bones"], results["details"])
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The settings of one run, with what the review has changed of them."""
+
+    choice: Choice | None
+    written: float | str | None
+    left: Left
+    method: Method
+    entry: reviews.Entry
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """A scan, its threshold, its labels and what was found."""
+
+    volume: Volume
+    cut: Cut
+    labels: PackedLabels | NDArray[np.uint8]
+    found: LimbSegmentation
+
+
+def _segmented(
+    partial: Path, volume: Volume, wanted: _Wanted, source: Path, context: Context, tick: Tick
+) -> _Done:
+    """Find the bones and write their labels."""
+    choice = wanted.choice
+    if choice is None and wanted.method == "published":
+        choice = Choice("published")
+    cut = choices.cut(choice, volume.data, volume.quantity, _calibration(source), context.map)
+    tick(1)
+    spacing, revision = volume.grid.spacing_mm, wanted.entry.revision()
+    path = partial / LABELS
+    if wanted.method == "published":
+        if revision.changes:
+            raise SettingsError("A review of names, knees and pieces goes with the default method only.")
+        published = segment_published(volume.array(), spacing, cut.value, left=wanted.left)
+        _bones.write_labels(path, iter([published.labels]), volume.grid, context)
+        tick(1)
+        return _Done(volume, cut, published.labels, accept(published, revision))
+    limbs = find_limbs(volume.data, spacing, cut, left=wanted.left, revision=revision, mapper=context.map)
+    labels, boxes = _bones.write_labels(path, limbs.slabs(context.map), volume.grid, context)
+    tick(1)
+    return _Done(volume, cut, labels, limbs.judged(boxes))
+
+
+def _results(done: _Done, wanted: _Wanted, target: Path, title: str) -> dict[str, Any]:
+    """Return what the sidecar says, with the paths where the bones will stand."""
+    voxel_mm3 = done.volume.grid.voxel_mm3
+    bones = [
+        {
+            "name": bone.name,
+            "path": str(target / f"{title} {bone.name}"),
+            "confidence": bone.confidence,
+            "review": bone.review,
+            "accepted": bone.accepted,
+            "reasons": list(bone.reasons),
+            "voxels": bone.voxels,
+            "volume_mm3": bone.voxels * voxel_mm3,
         }
-        return Product(results, title, warnings=[*volume.notes, *_warnings(found)])
+        for bone in done.found.bones
+    ]
+    return {
+        "title": title,
+        "bones": bones,
+        "missing": done.found.missing,
+        "labels": str(target / LABELS),
+        **choices.recorded(done.cut, done.volume.quantity, wanted.written),
+        "side_source": "assumed" if wanted.entry.left is None else "review",
+        "left": wanted.left,
+        "method": wanted.method,
+        "reviewed": wanted.entry.as_dict(),
+        "details": done.found.details,
+    }
 
-    return produce(target, "segment", parameters, [source], work, overwrite=overwrite)
+
+def _calibration(source: Path) -> tuple[float, float] | None:
+    """Return the calibration with which a scan was reconstructed, if its sidecar tells one."""
+    known = sidecar.read(source) if source.is_dir() else None
+    for step in known.steps if known is not None else []:
+        line = step.parameters.get("calibration")
+        if step.name == "reconstruct" and line is not None:
+            return float(line[0]), float(line[1])
+    return None
 
 
-def write_bone(
-    folder: Path, volume: Volume, *, steps: tuple[Step, ...] = (), warnings: tuple[str, ...] = ()
-) -> None:
-    """Write one bone as a folder of slices with its sidecar.
-
-    Parameters
-    ----------
-    folder
-        Is made; the slices are ``NAME 00000000.png`` for 8- and 16-bit grey values, else float TIFF.
-    volume
-        The bone, grey beyond its rim set to 0, with its name and its place in the scan.
-    steps
-        What was done to it so far.
-    warnings
-        What a person should know about it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    kind = "png" if volume.data.dtype in (np.uint8, np.uint16) else "float"
-    planes: Iterator[NDArray[Any]] = (np.asarray(volume.data[z]) for z in range(volume.grid.shape[0]))
-    stacks.write_slices(folder, f"{volume.name} ", planes, format="png" if kind == "png" else "float")
-    sidecar.write(
-        folder,
-        sidecar.Sidecar(
-            bonemet=__version__,
-            name=volume.name,
-            grid=sidecar.grid_model(volume.grid),
-            quantity=sidecar.quantity_model(volume.quantity),
-            view=sidecar.view_model(volume.view),
-            steps=[sidecar.step_model(s) for s in steps],
-            warnings=list(warnings),
-        ),
-    )
+def _title(source: Path, voxel_um: float | None) -> str:
+    return title_of(source, open_volume(source, voxel_um).name)
 
 
 def title_of(path: Path, known: str = "") -> str:
@@ -181,67 +248,23 @@ def title_of(path: Path, known: str = "") -> str:
     return known or stem
 
 
-def _refuse_settings(threshold: float | None, left: str, method: str) -> None:
-    if threshold is not None and not np.isfinite(threshold):
-        raise SettingsError(f"A threshold is a finite number, not {threshold}.")
+def _refuse_settings(left: str, method: str) -> None:
     if left not in ("low-x", "high-x"):
         raise SettingsError(f"The left leg lies at low-x or high-x, not at {left!r}.")
     if method not in ("default", "published"):
         raise SettingsError(f"The method is default or published, not {method!r}.")
 
 
-def _threshold(grey: NDArray[Any], given: float | None, method: str) -> _Cut:
-    if given is not None:
-        return _Cut(float(given), "given")
-    if method == "published":
-        if grey.dtype != np.uint8:
-            raise InputError(
-                "The published threshold is one of 8-bit grey values; give one with --threshold."
-            )
-        return _Cut(float(PUBLISHED), "published")
-    return _Cut(bone_threshold(grey), "otsu")
-
-
-def _write(
-    partial: Path, target: Path, title: str, volume: Volume, found: LimbSegmentation, step: Step
-) -> list[dict[str, Any]]:
-    """Write labels and bones, and return the list of bones with the paths where they will stand."""
-    write_volume(partial / LABELS, volume.with_data(found.labels, Quantity(Kind.LABELS)))
-    rows = []
-    for bone in found.bones:
-        piece = _cut_out(volume, found.labels, bone, f"{title} {bone.name}")
-        write_bone(partial / piece.name, piece, steps=(step,), warnings=bone.reasons)
-        rows.append(
-            {
-                "name": bone.name,
-                "path": str(target / piece.name),
-                "confidence": bone.confidence,
-                "review": bone.confidence < REVIEW_BAR,
-                "reasons": list(bone.reasons),
-                "voxels": bone.voxels,
-                "volume_mm3": bone.voxels * volume.grid.voxel_mm3,
-            }
-        )
-    return rows
-
-
-def _cut_out(volume: Volume, labels: NDArray[np.uint8], bone: BoneFound, title: str) -> Volume:
-    """Return one bone's box with a margin, grey values beyond its contour's rim set to 0."""
-    start = tuple(max(0, a - MARGIN) for a in bone.box[0])
-    stop = tuple(min(n, b + MARGIN) for b, n in zip(bone.box[1], labels.shape, strict=True))
-    piece = volume.crop((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    grey = np.asarray(piece.data[:])
-    own = labels[box] == bone.label
-    inside = with_rim(own, (labels[box] > 0) & ~own)
-    data = np.where(inside, grey, np.zeros(1, grey.dtype))
-    return Volume(data, piece.grid, volume.quantity, title, view=volume.view)
-
-
-def _warnings(found: LimbSegmentation) -> list[str]:
+def _warnings(found: LimbSegmentation, note: str) -> list[str]:
     doubts = [
         f"The {b.name} is marked for review (confidence {b.confidence:.2f}): {' '.join(b.reasons)}"
         for b in found.bones
-        if b.confidence < REVIEW_BAR
+        if b.review
     ]
-    return [*found.notes, *doubts]
+    said = [f"Review: {note}"] if note else []
+    taken = [
+        f"A person accepted the {b.name}, in spite of: {' '.join(b.reasons)}"
+        for b in found.bones
+        if b.accepted and b.reasons
+    ]
+    return [*found.notes, *said, *taken, *doubts]

@@ -27,6 +27,12 @@ def place_bone(bone: Path, target: Path) -> None:
             _link(path, partial / path.name)
 
 
+def remove_bone(target: Path) -> None:
+    """Take away a bone that an earlier run placed and that was not found again; other files stay."""
+    if (target / sidecar.NAME).is_file():
+        shutil.rmtree(target)
+
+
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)

@@ -15,7 +15,7 @@ from pathlib import Path
 from bonemet.core.context import SILENT, Context, Tick
 from bonemet.core.errors import BonemetError, InputError, MissingInputError
 from bonemet.core.ids import SIDES, ScanKey
-from bonemet.dataset import derived, layout, settings
+from bonemet.dataset import derived, layout, review, settings
 from bonemet.dataset.layout import Component
 from bonemet.io import sidecar
 from bonemet.records import table
@@ -29,7 +29,7 @@ from bonemet.stages.reconstruct import reconstruct
 from bonemet.stages.register import register
 from bonemet.stages.segment import segment
 from bonemet.workflows.ledger import Ledger
-from bonemet.workflows.place import place_bone
+from bonemet.workflows.place import place_bone, remove_bone
 
 TELLING = ("reconstruct", "segment", "register")  # the other steps' notes stand in the report only
 STEPS_PER_SCAN = 2
@@ -94,7 +94,7 @@ def run(study: str | Path, *, overwrite: bool = False, context: Context = SILENT
     page = report(root, context=context)
     results = {
         "scans": [str(key) for key, _ in scans],
-        "threshold": work.threshold,
+        "threshold": work.first_threshold,
         "failed": work.failures,
         "review": outcome.results["review"],
         "report": page.outputs[0],
@@ -117,11 +117,26 @@ class _Run:
         self.overwrite = overwrite
         self.context = context
         self.settings = settings.read(root)
-        self.threshold = self.settings.segmentation.threshold
+        self.choice = self.settings.segmentation.threshold
+        self.thresholds: dict[tuple[str, int], float] = {}
+        self.revised: set[str] = set()
         self.ledger = Ledger(root)
         self.failures: list[str] = []
         self.warnings: list[str] = []
         self.tick: Tick = lambda n: None
+
+    @property
+    def first_threshold(self) -> float | None:
+        """The threshold of the first scan that was segmented."""
+        return next(iter(self.thresholds.values()), None)
+
+    def threshold(self, key: ScanKey) -> float | None:
+        """Return the grey value of the study's one threshold in a scan."""
+        return self.thresholds.get((key.animal, key.week), self.first_threshold)
+
+    def replaces(self, key: ScanKey) -> bool:
+        """Tell whether earlier results may be replaced: by leave, or since a person's review has changed."""
+        return self.overwrite or key.animal in self.revised
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Do one scan's or bone's work; where it fails, note why and let the rest go on."""
@@ -158,24 +173,41 @@ class _Run:
                 context=self.context,
             ),
         )
-        found = self.step(
+        found = self.bones(key, recon)
+        self.choice = found.results["threshold_for_others"]
+        self.thresholds[key.animal, key.week] = found.results["threshold"]
+        for bone in found.results["bones"]:
+            bone_key = ScanKey.parse(f"{key} {bone['name']}")
+            place_bone(Path(bone["path"]), self.folder(Component.SEG_CT, bone_key))
+        for name in found.results["missing"]:
+            lost = ScanKey.parse(f"{key} {name}")
+            made = (Component.SEG_CT, Component.REGIST_CT, Component.ROI_CT)
+            for component in made if lost.bone == "tibia" else made[:1]:
+                remove_bone(self.folder(component, lost))
+
+    def bones(self, key: ScanKey, recon: Path) -> Outcome:
+        """Find one scan's bones, as a person's review has them where there is one."""
+        out, path = derived.labels_folder(self.root, key), self.root / review.NAME
+        said = review.read(path, str(key)).as_dict() if path.is_file() else None
+        before = sidecar.read(out) if out.is_dir() else None
+        if before is not None and before.results.get("reviewed") != said:
+            self.revised.add(key.animal)
+        return self.step(
             "segment",
             key,
             lambda: segment(
                 recon,
-                derived.labels_folder(self.root, key),
-                threshold=self.threshold,
+                out,
+                threshold=self.choice,
                 left=self.settings.segmentation.left,
                 method=self.settings.segmentation.method,
                 name=str(key),
-                overwrite=self.overwrite,
+                review=path if path.is_file() else None,
+                template=path,
+                overwrite=self.replaces(key),
                 context=self.context,
             ),
         )
-        self.threshold = found.results["threshold"]
-        for bone in found.results["bones"]:
-            bone_key = ScanKey.parse(f"{key} {bone['name']}")
-            place_bone(Path(bone["path"]), self.folder(Component.SEG_CT, bone_key))
 
     def tibia(self, animal: str, side: str, weeks: list[int]) -> None:
         """Align one tibia over its weeks, overlay, crop and measure it."""
@@ -195,7 +227,7 @@ class _Run:
                 self.folder(Component.SEG_CT, first),
                 upright,
                 side=side,
-                overwrite=self.overwrite,
+                overwrite=self.replaces(first),
                 context=self.context,
             ),
         )
@@ -217,7 +249,7 @@ class _Run:
                 upright,
                 aligned,
                 method=self.settings.registration.method,
-                overwrite=self.overwrite,
+                overwrite=self.replaces(key),
                 context=self.context,
             ),
         )
@@ -239,11 +271,11 @@ class _Run:
                 self.folder(Component.REGIST_CT, before),
                 self.folder(Component.REGIST_CT, after),
                 derived.composite_folder(self.root, before, after),
-                threshold=self.threshold,
+                threshold=self.threshold(before),
                 guard=None if change is None else change.guard(),
                 regions=self.root / settings.NAME if self.settings.regions else None,
                 landmarks=landmarks,
-                overwrite=self.overwrite,
+                overwrite=self.replaces(after),
                 context=self.context,
             ),
         )
@@ -261,15 +293,15 @@ class _Run:
                 last_slice=last,
                 below_junction=self.settings.region.below_junction,
                 length_mm=self.settings.region.length_mm,
-                threshold=self.threshold,
-                overwrite=self.overwrite,
+                threshold=self.threshold(key),
+                overwrite=self.replaces(key),
                 context=self.context,
             ),
         )
 
     def measure(self, stack: Path, region: Path, key: ScanKey) -> None:
         """Measure the whole tibia and the region of interest."""
-        threshold = self.threshold
+        threshold = self.threshold(key)
         if threshold is None:
             return
         self.step(
@@ -280,7 +312,7 @@ class _Run:
                 region,
                 derived.measures_folder(self.root, key),
                 threshold=threshold,
-                overwrite=self.overwrite,
+                overwrite=self.replaces(key),
                 context=self.context,
             ),
         )
