@@ -128,16 +128,27 @@ def fill_bones(mask: Mask, spacing_mm: Spacing) -> Mask:
     filled = fill_slices(mask, HOLE_MM2, pixel) | _leaky_holes(mask, pixel)
     near = _near(filled, spacing_mm)
     points = np.argwhere(near & ~filled).astype(np.int32)
+    inside = ~not_inside(filled, points, spacing_mm)
+    cavities = np.zeros_like(filled)
+    cavities[tuple(points[inside].T)] = True
+    pieces, _ = ndimage.label(cavities)
+    for k, box in enumerate(ndimage.find_objects(pieces), start=1):
+        if min(b.stop - b.start for b in box) * min(spacing_mm) > MARROW_MM:
+            filled[box] |= ndimage.binary_opening(np.pad(pieces[box] == k, 1), ball(MARROW_MM, spacing_mm))[
+                1:-1, 1:-1, 1:-1
+            ]
+    return np.asarray(filled)
+
+
+def not_inside(bone: Mask, points: NDArray[np.int32], spacing_mm: Spacing) -> NDArray[np.bool_]:
+    """Tell which voxels (n, 3) are not inside a bone by the measure of :func:`fill_bones`."""
     inside = np.zeros(len(points), bool)
     for flat, share, reach_mm in zip((True, False), ENCLOSED, ENCLOSURE_MM, strict=True):
         directions = _directions(flat)
         lengths = np.linalg.norm(directions * np.asarray(spacing_mm), axis=1)
         reach = np.maximum(1, np.rint(reach_mm / lengths)).astype(np.int32)
-        met = labelling.enclosure(filled.view(np.uint8), points, directions, reach)
-        inside |= np.asarray(met >= share)
-    cavities = np.zeros_like(filled)
-    cavities[tuple(points[inside].T)] = True
-    return np.asarray(filled | ndimage.binary_opening(cavities, ball(MARROW_MM, spacing_mm)))
+        inside |= labelling.enclosure(bone.view(np.uint8), points, directions, reach) >= share
+    return ~inside
 
 
 def _leaky_holes(mask: Mask, pixel_mm2: float) -> Mask:

@@ -2,59 +2,114 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from bonemet.segmentation.components import HOLE_MM2, Mask, Spacing, fill_slices
+from bonemet.segmentation import joints, mirror
+from bonemet.segmentation.components import Mask, Spacing, box_of
+from bonemet.segmentation.eaten import Eaten
 from bonemet.segmentation.names import LONG_BONES, Label
+from bonemet.segmentation.naming import Scene
+from bonemet.segmentation.outline import filled, surface_points, trace
+from bonemet.segmentation.walls import WALLS, Levels, find_levels
 
 Triple = tuple[int, int, int]
+Box = tuple[slice, ...]
 
 GROW = 2  # coarse voxels around a coarse bone in which its voxels are looked for
+SPECK_MM3 = 0.02
+SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
+BELOW_JOINT_MM = 1.0
+BRIGHT = 0.55  # of the step from soft tissue to bone: bones that touch are darker than this between them
+ALONE = 0.4  # share of the surroundings of a small bone that is no bone
+RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
+LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
+NEIGHBOURS, NEIGHBOUR_MM = 32, 0.3  # intact places by which the pattern is mended
 
 
-def carry(
-    grey: NDArray[Any],
-    threshold: float,
-    labels: NDArray[np.uint8],
-    filled: Mask,
-    holder: Mask,
-    corner: Triple,
-    factors: Triple,
-    spacing_mm: Spacing,
-) -> NDArray[np.uint8]:
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """What was found on the coarse grid.
+
+    Attributes
+    ----------
+    labels, filled, holder
+        (z, y, x) labels, filled bone and holder, in a box.
+    corner
+        Coarse voxel at the box's first corner.
+    factors
+        Voxels of the scan along a coarse voxel's edges.
+    scene
+        Tibiae and knees.
+    eaten
+        What the lesser tibia lacks; None where there are no two.
+    """
+
+    labels: NDArray[np.uint8]
+    filled: Mask
+    holder: Mask
+    corner: Triple
+    factors: Triple
+    scene: Scene
+    eaten: Eaten | None = None
+
+    @property
+    def origin(self) -> mirror.Points:
+        """Where coarse mm begin: a place (z, y, x) in voxels of the scan."""
+        return np.asarray((np.asarray(self.corner) + 0.5) * np.asarray(self.factors) - 0.5)
+
+    @property
+    def eaten_tibia(self) -> tuple[Label, Label] | None:
+        """Labels of the eaten tibia and of the other one."""
+        if self.eaten is None or not self.eaten.much:
+            return None
+        return self.scene.leg_labels(self.eaten.leg)[0], self.scene.leg_labels(1 - self.eaten.leg)[0]
+
+    def knee_of(self, label: Label) -> tuple[mirror.Points, mirror.Points] | None:
+        """Return the middle of the knee (mm) and the unit vector toward it of a tibia; None for others."""
+        for leg, (tibia, knee) in enumerate(zip(self.scene.tibiae, self.scene.knees, strict=True)):
+            if self.scene.leg_labels(leg)[0] is label:
+                return knee.point, tibia.axis
+        return None
+
+
+def carry(grey: NDArray[Any], threshold: float, coarse: Coarse, spacing_mm: Spacing) -> NDArray[np.uint8]:
     """Return labels on the scan's grid from labels on the coarse one.
+
+    Each label's place is cut along the joints, and a long bone's surface is traced in its place.
 
     Parameters
     ----------
     grey, threshold
         The scan; bone is grey >= threshold.
-    labels, filled, holder
-        (z, y, x) coarse labels, filled bone and holder, in a box.
-    corner
-        Coarse voxel at the box's first corner.
-    factors
-        Voxels of the scan along a coarse voxel's edges.
+    coarse
+        What was found on the coarse grid.
     spacing_mm
         Of the scan (z, y, x).
     """
+    near = _grown(np.where(coarse.holder, np.uint8(Label.HOLDER), coarse.labels))
     out = np.zeros(grey.shape, np.uint8)
-    near = _grown(np.where(holder, np.uint8(Label.HOLDER), labels))
-    solid = filled & (labels > 0)
-    order = [*LONG_BONES, Label.SPINE, Label.OTHER, Label.HOLDER]
-    for label in order:
+    scan = _Scan(grey, threshold, coarse, near, spacing_mm)
+    scan.spread(out)
+    for box, zone in joints.zones(near):
+        scan.cut_joint(out, box, zone)
+    for label in (Label.SPINE, Label.OTHER, Label.HOLDER):
         # Piece by piece, so that scattered small bones do not ask for memory for all between them.
         pieces, _ = ndimage.label(near == label, np.ones((3, 3, 3)))
-        for k, box in enumerate(ndimage.find_objects(pieces), start=1):
-            zone = pieces[box] == k
-            fine, index = _fine_box(box, corner, factors, grey.shape, near.shape)
-            bone = (grey[fine] >= threshold) & _enlarged(zone, index)
-            inside = None if label is Label.HOLDER else _enlarger(solid[box] & (labels[box] == label), index)
-            _paint(out[fine], bone, inside, label, spacing_mm)
+        for box in ndimage.find_objects(pieces):
+            scan.keep(out, label, box)
+    scan.outline(out)
     return out
+
+
+def _boxes(near: NDArray[np.uint8]) -> list[tuple[Label, Box]]:
+    found = ndimage.find_objects(near, int(max(Label)))
+    return [(label, found[label - 1]) for label in LONG_BONES if found[label - 1] is not None]
 
 
 def _grown(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -68,59 +123,232 @@ def _grown(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(out)
 
 
-def _enlarger(solid: Mask, index: list[NDArray[np.int64]]) -> tuple[Mask, Mask]:
-    """Return on the scan's grid what is surely inside a coarse bone, and where its inside may reach."""
-    padded = np.pad(solid, 1, mode="edge")
-    core = ndimage.binary_erosion(padded)[1:-1, 1:-1, 1:-1]
-    room = ndimage.binary_dilation(padded)[1:-1, 1:-1, 1:-1]
-    return _enlarged(core, index), _enlarged(room, index)
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """A scan with its coarse labels; ``near`` are these grown."""
+
+    grey: NDArray[Any]
+    threshold: float
+    coarse: Coarse
+    near: NDArray[np.uint8]
+    spacing_mm: Spacing
+
+    def _fine_box(self, box: Box) -> tuple[Box, list[NDArray[np.int64]]]:
+        """Return a coarse box on the scan's grid, and the coarse slices, rows and columns of its voxels."""
+        fine, index = [], []
+        sizes = zip(
+            box, self.coarse.corner, self.coarse.factors, self.grey.shape, self.near.shape, strict=True
+        )
+        for b, c, f, n, m in sizes:
+            last = b.stop + c >= n // f  # incomplete blocks at the far end go with the last complete one
+            s = slice((b.start + c) * f, n if last else (b.stop + c) * f)
+            fine.append(s)
+            index.append(np.minimum(np.arange(s.start, s.stop) // f - c, m - 1) - b.start)
+        return tuple(fine), index
+
+    def spread(self, out: NDArray[np.uint8]) -> None:
+        """Fill ``out`` with the grown coarse labels."""
+        fine, index = self._fine_box(tuple(slice(0, n) for n in self.near.shape))
+        target = out[fine]
+        for k, z in enumerate(index[0]):
+            target[k] = self.near[z][index[1][:, None], index[2]]
+
+    def cut_joint(self, out: NDArray[np.uint8], box: Box, zone: Mask) -> None:
+        """Lead the boundary between labels in a zone along the darkest surface."""
+        wide = tuple(
+            slice(max(0, b.start - 2), min(n, b.stop + 2)) for b, n in zip(box, self.near.shape, strict=True)
+        )
+        room = np.zeros(tuple(b.stop - b.start for b in wide), bool)
+        room[tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide, strict=True))] = zone
+        sure = joints.anchors(self.near[wide], self.coarse.labels[wide], room)
+        sure[self.near[wide] == Label.HOLDER] = 0
+        fine, index = self._fine_box(wide)
+        place = _enlarged(self.near[wide] > 0, index) & _enlarged(self.near[wide] != Label.HOLDER, index)
+        parted = joints.part_along_dark(self.grey[fine], _enlarged(sure, index), place)
+        inside = _enlarged(room, index) & (parted > 0)
+        out[fine][inside] = parted[inside]
+
+    def outline(self, out: NDArray[np.uint8]) -> None:
+        """Cut the long bones' places in ``out`` down to their outlines."""
+        bodies = {label: self.first_outline(out, label, box) for label, box in _boxes(self.near)}
+        levels = self.levels(bodies)
+        eaten = self.coarse.eaten_tibia
+        # The eaten tibia comes last: it needs the other's outline.
+        for label in sorted(bodies, key=lambda k: (eaten is not None and k is eaten[0], k)):
+            fine, body = bodies[label]
+            own = out[fine] == label
+            if levels is not None:
+                loose = self.sesamoids(label, fine, body, own, levels)
+                out[fine][loose & (self.grey[fine] >= self.threshold)] = Label.OTHER
+                own &= ~loose
+                body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
+                if eaten is not None and label is eaten[0] and eaten[1] in bodies:
+                    body = self.made_whole(fine, body, own, bodies[eaten[1]], levels)
+            bodies[label] = fine, self.without_sesamoids(label, fine, body)
+            out[fine][own & ~body] = 0
+            out[fine][body & ~bodies[label][1]] = Label.OTHER
+
+    def _cores(self, label: Label, box: Box, index: list[NDArray[np.int64]]) -> tuple[Mask, Mask]:
+        """Return what is surely inside a coarse bone, and where its inside may reach, on the scan's grid."""
+        solid = np.pad(self.coarse.filled[box] & (self.coarse.labels[box] == label), 1, mode="edge")
+        core = ndimage.binary_erosion(solid)[1:-1, 1:-1, 1:-1]
+        room = ndimage.binary_dilation(solid)[1:-1, 1:-1, 1:-1]
+        return _enlarged(core, index), _enlarged(room, index)
+
+    def keep(self, out: NDArray[np.uint8], label: Label, box: Box) -> None:
+        """Keep of a label's place what is bone there, holes filled."""
+        fine, index = self._fine_box(box)
+        own = out[fine] == label
+        body = own & (self.grey[fine] >= self.threshold)
+        if label is not Label.HOLDER:
+            core, room = self._cores(label, box, index)
+            body = filled(self._without_specks(body | (core & own), core), room & own, self.spacing_mm)
+        out[fine][own & ~body] = 0
+
+    def first_outline(self, out: NDArray[np.uint8], label: Label, box: Box) -> tuple[Box, Mask]:
+        """Return a long bone's box and its outline by the threshold, filled."""
+        fine, index = self._fine_box(box)
+        own = out[fine] == label
+        core, room = self._cores(label, box, index)
+        body = self._without_specks(own & ((self.grey[fine] >= self.threshold) | core), core)
+        return fine, filled(body, room & own, self.spacing_mm)
+
+    def levels(self, bodies: dict[Label, tuple[Box, Mask]]) -> Levels | None:
+        """Return the levels of soft tissue and bone from the walls of the tibiae."""
+        rows = []
+        for label in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
+            if label in bodies:
+                fine, body = bodies[label]
+                rows.append((self.grey[fine], *surface_points(body, WALLS)))
+        kind = self.grey.dtype
+        ceiling = float(np.iinfo(kind).max) if np.issubdtype(kind, np.integer) else np.inf
+        return find_levels(rows, ceiling) if rows else None
+
+    def traced(self, fine: Box, body: Mask, own: Mask, levels: Levels) -> Mask:
+        """Return a bone with its surface where its wall ends."""
+        body = trace(self.grey[fine], body, own, levels)
+        return filled(self._without_specks(body, None), own, self.spacing_mm)
+
+    def made_whole(self, fine: Box, body: Mask, own: Mask, other: tuple[Box, Mask], levels: Levels) -> Mask:
+        """Return an eaten tibia with what its mirrored fellow has and it lacks."""
+        assert self.coarse.eaten is not None
+        step = np.asarray(self.spacing_mm)
+        shift = self.coarse.origin * step
+        here, there = (np.array([b.start for b in box]) * step for box in (fine, other[0]))
+        start = self.coarse.eaten.fellow.shifted(shift - here, shift - there)
+        model = mirror.pattern(other[1], self.spacing_mm)
+        surface = mirror.surface_mm(body, self.spacing_mm)
+        fellow = mirror.settle(surface, model, start)
+        whole = tuple(slice(0, n) for n in body.shape)
+        off = model.at(fellow.apply(surface))
+        intact = np.abs(off) < mirror.CLOSE_MM
+        distance = mirror.inside(model, fellow, whole, self.spacing_mm)
+        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm)
+        near = opened_room(lost, 2 * LOST_MM, self.spacing_mm) & own
+        voxels = np.argwhere(near)
+        if not len(voxels) or not intact.any():
+            return body
+        mended = distance[near] - _nearby(surface[intact], off[intact], voxels * step)
+        added = np.zeros_like(body)
+        added[tuple(voxels[mended < 0].T)] = True
+        joined = filled(body | (added & near), own, self.spacing_mm)
+        return self.traced(fine, joined, own, levels) | (added & lost)
+
+    def sharper(self, fine: Box, body: Mask, levels: Levels) -> Mask:
+        """Return an outline without its dark rim; what is deep inside stays."""
+        deep = ndimage.distance_transform_edt(body) > RIM
+        return np.asarray(body & (deep | (self.grey[fine] >= levels.grey(RIM_SHARE))))
+
+    def sesamoids(self, label: Label, fine: Box, body: Mask, own: Mask, levels: Levels) -> Mask:
+        """Return the places of small bones in a long bone's place, which touch it at the knee.
+
+        They are pieces of bright bone that lie outside of all that is not theirs.
+        """
+        bright = own & (self.grey[fine] >= levels.grey(BRIGHT))
+        pieces, n = ndimage.label(bright)
+        sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
+        seeds = np.zeros(body.shape, np.uint8)
+        boxes = ndimage.find_objects(pieces)
+        for k in np.flatnonzero((sizes[1:] >= SPECK_MM3) & (sizes[1:] < SESAMOID_MM3)) + 1:
+            box = _widened(boxes[k - 1], 3, body.shape)
+            piece = pieces[box] == k
+            around = ndimage.binary_dilation(piece, iterations=2) & (pieces[box] == 0)
+            if np.mean(~body[box][around]) > ALONE and self._at_knee(label, fine, box, piece):
+                seeds[box][piece] = 2
+        if not seeds.any():
+            return np.zeros_like(body)
+        box = _widened(box_of(seeds > 0), 8, body.shape)
+        seeds[(pieces > 0) & (seeds == 0)] = 1
+        seeds[(ndimage.distance_transform_edt(body) > 4) & (seeds == 0)] = 1
+        parted = np.zeros(body.shape, bool)
+        parted[box] = joints.part_along_dark(self.grey[fine][box], seeds[box], own[box]) == 2
+        return parted
+
+    def _at_knee(self, label: Label, fine: Box, box: Box, piece: Mask) -> bool:
+        """Tell whether a small piece of a bone is no part of it: beside the tibia's shaft is its fibula."""
+        joint = self.coarse.knee_of(label)
+        if joint is None:
+            return True
+        knee, axis = joint
+        corner = np.array([b.start + f.start for b, f in zip(box, fine, strict=True)])
+        centre = np.argwhere(piece).mean(axis=0) + corner
+        point = (centre - self.coarse.origin) * np.asarray(self.spacing_mm)
+        return bool((point - knee) @ axis > -BELOW_JOINT_MM)
+
+    def without_sesamoids(self, label: Label, fine: Box, body: Mask) -> Mask:
+        """Return a long bone without the small loose pieces at its knee: menisci, fabellae, patella."""
+        pieces, n = ndimage.label(body, np.ones((3, 3, 3)))
+        sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
+        out = body.copy()
+        for k, box in enumerate(ndimage.find_objects(pieces), start=1):
+            piece = pieces[box] == k
+            if n > 1 and sizes[k] < SESAMOID_MM3 and self._at_knee(label, fine, box, piece):
+                out[box][piece] = False
+        return out
+
+    def _without_specks(self, body: Mask, inner: Mask | None) -> Mask:
+        """Drop pieces that neither hold a coarse bone's inside nor a volume worth keeping."""
+        pieces, n = ndimage.label(body)
+        if n < 2:
+            return body
+        sizes = np.bincount(pieces.reshape(-1), minlength=n + 1)
+        keep = sizes * float(np.prod(self.spacing_mm)) >= SPECK_MM3
+        if inner is not None:
+            keep |= np.bincount(pieces[inner], minlength=n + 1) > 0
+        keep[0] = False
+        return np.asarray(keep[pieces])
 
 
-def _paint(
-    view: NDArray[np.uint8], bone: Mask, inside: tuple[Mask, Mask] | None, label: Label, spacing_mm: Spacing
-) -> None:
-    """Paint one piece of a bone into its box, its outer contour filled."""
-    free = view == 0
-    bone &= free
-    if inside is None:
-        view[bone] = label
-        return
-    core, room = inside
-    body = _without_specks(bone | core, core, spacing_mm)
-    for axis in range(3):
-        pixel = float(np.prod(np.delete(spacing_mm, axis)))
-        body |= fill_slices(body, HOLE_MM2, pixel, axis) & room
-    view[body & free] = label
+def _widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    return tuple(
+        slice(max(0, b.start - margin), min(n, b.stop + margin)) for b, n in zip(box, shape, strict=True)
+    )
 
 
-def _fine_box(
-    box: tuple[slice, slice, slice],
-    corner: Triple,
-    factors: Triple,
-    shape: tuple[int, ...],
-    coarse: tuple[int, ...],
-) -> tuple[tuple[slice, ...], list[NDArray[np.int64]]]:
-    """Return the box on the scan's grid, and in which coarse slices, rows and columns of it its own lie."""
-    fine, index = [], []
-    for b, c, f, n, m in zip(box, corner, factors, shape, coarse, strict=True):
-        last = b.stop + c >= n // f  # incomplete blocks at the far end go with the last complete one
-        s = slice((b.start + c) * f, n if last else (b.stop + c) * f)
-        fine.append(s)
-        index.append(np.minimum(np.arange(s.start, s.stop) // f - c, m - 1) - b.start)
-    return tuple(fine), index
+def opened(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
+    """Return a mask without what is thinner than a ball."""
+    if not mask.any():
+        return mask
+    core = ndimage.distance_transform_edt(mask, sampling=spacing_mm) > radius_mm
+    return opened_room(core, radius_mm, spacing_mm) & mask
 
 
-def _enlarged(mask: Mask, index: list[NDArray[np.int64]]) -> Mask:
+def opened_room(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
+    """Return all within a distance of a mask."""
+    if not mask.any():
+        return mask
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= radius_mm)
+
+
+def _nearby(
+    places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean of the values of the nearest places, near ones counting more, at points (n, 3)."""
+    distance, index = cKDTree(places).query(at, k=min(NEIGHBOURS, len(places)))
+    distance, index = distance.reshape(len(at), -1), index.reshape(len(at), -1)
+    weight = 1 / (distance**2 + NEIGHBOUR_MM**2)
+    return np.asarray((weight * values[index]).sum(axis=1) / weight.sum(axis=1))
+
+
+def _enlarged(mask: NDArray[Any], index: list[NDArray[np.int64]]) -> NDArray[Any]:
     return np.asarray(mask[index[0][:, None, None], index[1][:, None], index[2]])
-
-
-def _without_specks(body: Mask, inner: Mask, spacing_mm: Spacing) -> Mask:
-    """Drop pieces that neither hold a coarse bone's inside nor 0.02 mm3."""
-    pieces, n = ndimage.label(body)
-    if n < 2:
-        return body
-    sizes = np.bincount(pieces.reshape(-1), minlength=n + 1)
-    held = np.bincount(pieces[inner], minlength=n + 1) > 0
-    keep = held | (sizes * float(np.prod(spacing_mm)) >= 0.02)
-    keep[0] = False
-    return np.asarray(keep[pieces])

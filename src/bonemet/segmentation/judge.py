@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.segmentation.components import Spacing
+from bonemet.segmentation.fine import Coarse
 from bonemet.segmentation.names import (
     BONE_NAMES,
     LONG_BONES,
@@ -21,28 +22,24 @@ from bonemet.segmentation.names import (
 from bonemet.segmentation.naming import Scene
 
 Penalty = tuple[float, str]
-Triple = tuple[int, int, int]
 
 UNLIKE_MM = 1.2
 DOUBT_MM3 = 2.0
 
 
-def judge(
-    labels: NDArray[np.uint8], scene: Scene, spacing_mm: Spacing, corner: Triple, factors: Triple
-) -> LimbSegmentation:
+def judge(labels: NDArray[np.uint8], coarse: Coarse, spacing_mm: Spacing) -> LimbSegmentation:
     """Return a segmentation with the confidence in each of its bones.
 
     Parameters
     ----------
     labels
         (z, y, x) on the scan's grid.
-    scene
-        What was found on the coarse grid.
+    coarse
+        What was found on the coarse grid, and where it lies in the scan's.
     spacing_mm
         Of the scan (z, y, x).
-    corner, factors
-        Where the coarse grid lies in the scan's.
     """
+    scene = coarse.scene
     found = sizes_and_boxes(labels)
     voxels = {label: found[label][0] for label in found}
     bones, missing = [], {}
@@ -51,14 +48,12 @@ def judge(
             missing[name] = _why_missing(label, scene)
             continue
         size, box = found[label]
-        penalties = _penalties(label, scene, voxels, box, labels.shape)
+        penalties = _penalties(label, coarse, voxels, box, labels.shape)
         confidence = float(np.prod([1.0, *(p for p, _ in penalties)]))
         reasons = tuple(r for _, r in penalties)
         bones.append(BoneFound(name, int(label), round(confidence, 2), reasons, box, size))
     notes = tuple(f"No {name}: {why}" for name, why in missing.items() if name != "spine")
-    return LimbSegmentation(
-        labels, tuple(bones), missing, notes, _details(scene, corner, factors, spacing_mm)
-    )
+    return LimbSegmentation(labels, tuple(bones), missing, notes, _details(coarse, spacing_mm))
 
 
 def _why_missing(label: Label, scene: Scene) -> str:
@@ -77,8 +72,9 @@ def _sides_missing(scene: Scene) -> tuple[Label, ...]:
 
 
 def _penalties(
-    label: Label, scene: Scene, voxels: Mapping[int, int], box: Box, shape: tuple[int, ...]
+    label: Label, coarse: Coarse, voxels: Mapping[int, int], box: Box, shape: tuple[int, ...]
 ) -> list[Penalty]:
+    scene = coarse.scene
     if label is Label.SPINE:
         return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
     leg = next((i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i)), None)
@@ -88,16 +84,31 @@ def _penalties(
     out: list[Penalty] = []
     if len(scene.tibiae) < 2:
         out.append((0.5, "Only one leg was found, so its side is a guess."))
-    if tibia.evidence < 1.5:
+    if tibia.evidence < 1.5 and not (coarse.eaten is not None and coarse.eaten.fellow.good):
         out.append((0.6, "The tibia's shape is not clear: no fibula, or no taper, was seen."))
     if not len(knee.femur):
         out.append((0.6, "Nothing was found beyond the knee, so the end of the tibia is uncertain."))
     if knee.doubt_mm3 > DOUBT_MM3:
         out.append((0.65, f"The knee is ambiguous: {knee.doubt_mm3:.1f} mm3 could belong to either bone."))
+    out += _beside_other_leg(label, coarse)
     out += _at_edges(label, box, shape)
     out += _unlike_lengths(scene, box, shape)
     out += _unlike_other_side(label, voxels)
     return out
+
+
+def _beside_other_leg(label: Label, coarse: Coarse) -> list[Penalty]:
+    """Doubt tibiae that are no mirror images, and say where one is drawn after the other."""
+    eaten = coarse.eaten
+    if eaten is None or label not in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
+        return []
+    if not eaten.fellow.good:
+        return [(0.65, "The two tibiae are not like mirror images of each other; one may be cut wrongly.")]
+    if not eaten.much or label is not coarse.scene.leg_labels(eaten.leg)[0]:
+        return []
+    return [
+        (0.9, f"{eaten.lost_mm3:.1f} mm3 within its outline were missing and are drawn after the other leg.")
+    ]
 
 
 def _at_edges(label: Label, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
@@ -135,12 +146,13 @@ def _unlike_other_side(label: Label, voxels: Mapping[int, int]) -> list[Penalty]
     return [(0.6, f"The volumes of the two tibiae differ by {percent} %.")]
 
 
-def _details(scene: Scene, corner: Triple, factors: Triple, spacing_mm: Spacing) -> dict[str, Any]:
+def _details(coarse: Coarse, spacing_mm: Spacing) -> dict[str, Any]:
     """Return knees (voxel z, y, x of the scan) and how clear each leg was."""
+    scene = coarse.scene
     step = np.asarray(scene.spacing_mm)
     legs = []
     for i, (tibia, knee) in enumerate(zip(scene.tibiae, scene.knees, strict=True)):
-        voxel = (knee.point / step + np.asarray(corner) + 0.5) * np.asarray(factors) - 0.5
+        voxel = knee.point / step * np.asarray(coarse.factors) + coarse.origin
         legs.append(
             {
                 "tibia": BONE_NAMES[scene.leg_labels(i)[0]],

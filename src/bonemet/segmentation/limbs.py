@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.segmentation import components, naming
 from bonemet.segmentation.components import Mask, Spacing
-from bonemet.segmentation.fine import carry
+from bonemet.segmentation.eaten import find_eaten
+from bonemet.segmentation.fine import Coarse, carry
 from bonemet.segmentation.judge import judge
 from bonemet.segmentation.knee import Knee, cut_knee
 from bonemet.segmentation.legs import Tibia, find_tibiae
-from bonemet.segmentation.names import LimbSegmentation
+from bonemet.segmentation.names import LONG_BONES, LimbSegmentation
 from bonemet.segmentation.partition import part
 from bonemet.segmentation.revision import Revision, revise
 from bonemet.segmentation.shafts import Shaft, find_shafts
@@ -30,6 +31,7 @@ BONE_SHARE = 0.4  # of a coarse voxel that must be bone
 SPECK_MM3 = 0.04
 DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
 JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
+BETWEEN_MM = 1.0  # from another bone: what was filled here may lie between the two
 CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
 
 
@@ -77,18 +79,53 @@ def segment_limbs(
     shafts = find_shafts(filled, coarse_mm)
     tibiae = find_tibiae(shafts, filled, coarse_mm)
     knees = [cut_knee(filled, t.knee_end, t.axis, coarse_mm) for t in tibiae]
-    parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
-    scene = naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
+    scene = _scene(filled, shafts, tibiae, knees, coarse_mm, left)
+    eaten = find_eaten(scene, filled)
+    if eaten is not None and eaten.much:
+        filled |= eaten.lost
+        tibia = tibiae[eaten.leg]
+        knees[eaten.leg] = cut_knee(filled, tibia.knee_end, tibia.axis, coarse_mm, surely=eaten.within)
+        scene = _scene(filled, shafts, tibiae, knees, coarse_mm, left)
     labels = naming.name_parts(scene)
-    for leg in range(len(tibiae)):
-        tibia = scene.leg_labels(leg)[0]
-        patched = components.patch_perforations(labels == tibia, coarse_mm) & (labels == 0)
-        labels[patched] = tibia
-        filled |= patched
+    _empty_between(labels, filled, bone, coarse_mm)
+    _patch(labels, filled, scene)
     if revision is not None and revision.changes:
         labels = revise(labels, scene, revision, corner, factors)
-    fine = carry(grey, threshold, labels, filled, holder, corner, factors, spacing_mm)
-    return judge(fine, scene, spacing_mm, corner, factors)
+    coarse = Coarse(labels, filled, holder, corner, factors, scene, eaten)
+    return judge(carry(grey, threshold, coarse, spacing_mm), coarse, spacing_mm)
+
+
+def _empty_between(labels: NDArray[np.uint8], filled: Mask, bone: Mask, coarse_mm: Spacing) -> None:
+    """Take away, in place, what was filled and lies between two bones instead of inside one."""
+    for label in LONG_BONES:
+        own = labels == label
+        box = components.box_of(own, int(np.ceil(components.REACH_MM / min(coarse_mm))))
+        own = own[box]
+        others = (labels[box] > 0) & ~own
+        between = own & ~bone[box] & components.grown(others, BETWEEN_MM, coarse_mm)
+        points = np.argwhere(between).astype(np.int32)
+        if not len(points) or not others.any():
+            continue
+        empty = points[components.not_inside(np.ascontiguousarray(own & bone[box]), points, coarse_mm)]
+        labels[box][tuple(empty.T)] = 0
+        filled[box][tuple(empty.T)] = False
+
+
+def _patch(labels: NDArray[np.uint8], filled: Mask, scene: naming.Scene) -> None:
+    """Add to tibiae, in place, what a perforated cortex left open."""
+    for leg in range(len(scene.tibiae)):
+        tibia = scene.leg_labels(leg)[0]
+        patched = components.patch_perforations(labels == tibia, scene.spacing_mm) & (labels == 0)
+        labels[patched] = tibia
+        filled |= patched
+
+
+def _scene(
+    filled: Mask, shafts: list[Shaft], tibiae: list[Tibia], knees: list[Knee], coarse_mm: Spacing, left: Left
+) -> naming.Scene:
+    """Return what is known of the legs once their knees are cut."""
+    parts = _parts(filled, shafts, tibiae, knees, coarse_mm)
+    return naming.Scene(parts, coarse_mm, tuple(tibiae), tuple(knees), left)
 
 
 def _factors(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[int, int, int]:

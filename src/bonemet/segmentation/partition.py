@@ -44,7 +44,8 @@ def part(closed: Mask, seeds: Mapping[int, NDArray[Any]], inside: NDArray[np.flo
     markers, count = ndimage.label(peaks, np.ones((3, 3, 3)))
     regions = np.asarray(watershed(-smooth, markers.astype(np.int32), mask=closed)).astype(np.int32)  # type: ignore[no-untyped-call]
     known = _identities(regions, count, seeds)
-    height = np.asarray(ndimage.maximum(smooth, regions, np.arange(count + 1)), dtype=np.float64)
+    height = np.zeros(count + 1)
+    np.maximum.at(height, regions[closed], smooth[closed])
     root = _merge(regions, smooth, height, known)
     return _number(regions, root, known, max(seeds, default=0))
 

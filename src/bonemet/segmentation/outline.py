@@ -1,0 +1,117 @@
+"""A bone's outer contour at its true place: where its blurred wall ends, and not where a threshold falls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bonemet.segmentation.components import HOLE_MM2, Mask, Spacing, fill_slices
+from bonemet.segmentation.walls import RISE, Levels, edge_share, tops
+
+BAND = 1.6  # voxels on either side of a first outline within which the contour is looked for
+FAINT = 0.25  # of the step from soft tissue to bone: a lower wall tells nothing
+NORMAL, BEND = 1.3, 2.0  # voxels: smoothing of the outline for its normals and its curvature
+BEND_SHARE = 1 / np.sqrt(8 * np.pi)  # what a curvature of 1 / blur takes from the value at an edge
+SLAB, HALO = 64, 10  # slices that are looked at together, and those beside them that matter
+
+
+def trace(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Mask:
+    """Return a filled bone with its surface moved to the outer faces of its wall.
+
+    Along the normal through each voxel near the surface the outermost wall is looked for. How bright it is
+    tells how thin it is and so which value its face has (:func:`bonemet.segmentation.walls.edge_share`);
+    a convex face is darker by its curvature times the blur. Where there is no wall, as in a lesion, the
+    outline stays.
+
+    Parameters
+    ----------
+    grey
+        (z, y, x).
+    body
+        (z, y, x) first outline, filled; right to about a voxel and a half.
+    own
+        (z, y, x) where the bone may be; no other bone's place.
+    levels
+        Of soft tissue and bone.
+    """
+    out = body.copy()
+    for first in range(0, len(grey), SLAB):
+        low, high = max(0, first - HALO), min(len(grey), first + SLAB + HALO)
+        inner = slice(first - low, min(len(grey), first + SLAB) - low)
+        traced = _trace_slab(grey[low:high], body[low:high], own[low:high], levels)
+        out[first : first + SLAB] = traced[inner]
+    return out
+
+
+def _trace_slab(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Mask:
+    if not body.any() or min(grey.shape) < 4:
+        return body
+    near = _band(body) & own
+    points = np.argwhere(near)
+    if not len(points):
+        return body
+    place = tuple(points.T)
+    normals = _normals(body, NORMAL, place)
+    top, at = np.empty(len(points)), np.empty(len(points))
+    step = levels.bone - levels.soft
+    tops(grey, own.view(np.uint8), points.astype(np.float64), normals, RISE * step, top, at)
+    height = (top - levels.soft) / step
+    face = edge_share(height) * (1 - 2 * BEND_SHARE * levels.blur * _curvature(body, place))
+    smooth = _smoothed(face, place, body.shape)
+    inside = (at > 0) | (grey[place] >= levels.soft + step * smooth)
+    out = body.copy()
+    out[place] = np.where(height >= FAINT, inside, body[place])
+    return out
+
+
+def _band(body: Mask) -> Mask:
+    inside = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(~body)
+    return np.asarray((inside < BAND + 0.5) & (outside < BAND + 0.5))
+
+
+def _normals(body: Mask, blur: float, place: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:
+    """Return the outward unit normals (n, 3) at voxels."""
+    soft = ndimage.gaussian_filter(body.astype(np.float32), blur)
+    slope = -np.stack([g[place] for g in np.gradient(soft)], axis=1).astype(np.float64)
+    return np.asarray(slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9))
+
+
+def _curvature(body: Mask, place: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:
+    """Return the sum of the principal curvatures (1/voxel) at voxels, positive where the bone bulges."""
+    soft = ndimage.gaussian_filter(body.astype(np.float32), BEND)
+    slope = np.gradient(soft)
+    size = np.sqrt(sum(g * g for g in slope)) + 1e-9
+    bend = -sum(np.gradient(g / size, axis=a)[place] for a, g in enumerate(slope))
+    return np.asarray(np.clip(bend, -0.5, 0.5), dtype=np.float64)
+
+
+def _smoothed(
+    values: NDArray[np.float64], place: tuple[NDArray[np.int64], ...], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return values at voxels averaged with those of their neighbours."""
+    total, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    total[place], weight[place] = values, 1.0
+    total = ndimage.gaussian_filter(total, 0.7, output=total)
+    weight = ndimage.gaussian_filter(weight, 0.7, output=weight)
+    return np.asarray(total[place] / weight[place], dtype=np.float64)
+
+
+def surface_points(body: Mask, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return about ``count`` voxels of a filled bone's surface, evenly taken, and their outward normals."""
+    surface = body & ~ndimage.binary_erosion(body, border_value=1)
+    points = np.argwhere(surface)
+    points = points[:: max(1, len(points) // count)]
+    return points.astype(np.float64), _normals(body, NORMAL, tuple(points.T))
+
+
+def filled(body: Mask, room: Mask, spacing_mm: Spacing) -> Mask:
+    """Return a bone with the holes of its slices along all axes filled, within a room."""
+    out = body.copy()
+    for axis in range(3):
+        pixel = float(np.prod(np.delete(spacing_mm, axis)))
+        out |= fill_slices(out, HOLE_MM2, pixel, axis) & room
+    return out
