@@ -47,7 +47,9 @@ def test_a_knee_slice_parts_the_leg_there_and_nowhere_else(scan, plain):
     leg = np.isin(plain.labels, (Label.RIGHT_TIBIA, Label.RIGHT_FEMUR))
     found = segment_limbs(scan[0], SPACING, T, revision=Revision(knees={"right": 120}))
     again = np.isin(found.labels, (Label.RIGHT_TIBIA, Label.RIGHT_FEMUR))
-    assert np.count_nonzero(leg ^ again) < 1e-3 * np.count_nonzero(leg)
+    assert np.count_nonzero(leg ^ again) < 0.02 * np.count_nonzero(
+        leg
+    )  # the joint space lies within a bone now
     tibia, femur = (np.flatnonzero((found.labels == k).any(axis=(1, 2))) for k in (5, 4))
     assert abs(tibia.max() - 120) <= 1
     assert abs(femur.min() - 121) <= 1

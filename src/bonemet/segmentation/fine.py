@@ -25,8 +25,8 @@ GROW = 2  # coarse voxels around a coarse bone in which its voxels are looked fo
 SPECK_MM3 = 0.02
 SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
 BELOW_JOINT_MM = 1.0
-BRIGHT = 0.55  # of the step from soft tissue to bone: bones that touch are darker than this between them
-ALONE = 0.4  # share of the surroundings of a small bone that is no bone
+BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
+ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
 NEIGHBOURS, NEIGHBOUR_MM = 32, 0.3  # intact places by which the pattern is mended
@@ -48,6 +48,8 @@ class Coarse:
         Tibiae and knees.
     eaten
         What the lesser tibia lacks; None where there are no two.
+    by_hand
+        Labels of the tibiae and femora between which a person has set the boundary.
     """
 
     labels: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class Coarse:
     factors: Triple
     scene: Scene
     eaten: Eaten | None = None
+    by_hand: tuple[tuple[Label, Label], ...] = ()
 
     @property
     def origin(self) -> mirror.Points:
@@ -96,7 +99,7 @@ def carry(grey: NDArray[Any], threshold: float, coarse: Coarse, spacing_mm: Spac
     out = np.zeros(grey.shape, np.uint8)
     scan = _Scan(grey, threshold, coarse, near, spacing_mm)
     scan.spread(out)
-    for box, zone in joints.zones(near):
+    for box, zone in joints.zones(near, coarse.by_hand):
         scan.cut_joint(out, box, zone)
     for label in (Label.SPINE, Label.OTHER, Label.HOLDER):
         # Piece by piece, so that scattered small bones do not ask for memory for all between them.
@@ -264,21 +267,24 @@ class _Scan:
 
         They are pieces of bright bone that lie outside of all that is not theirs.
         """
-        bright = own & (self.grey[fine] >= levels.grey(BRIGHT))
-        pieces, n = ndimage.label(bright)
-        sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
         seeds = np.zeros(body.shape, np.uint8)
-        boxes = ndimage.find_objects(pieces)
-        for k in np.flatnonzero((sizes[1:] >= SPECK_MM3) & (sizes[1:] < SESAMOID_MM3)) + 1:
-            box = _widened(boxes[k - 1], 3, body.shape)
-            piece = pieces[box] == k
-            around = ndimage.binary_dilation(piece, iterations=2) & (pieces[box] == 0)
-            if np.mean(~body[box][around]) > ALONE and self._at_knee(label, fine, box, piece):
-                seeds[box][piece] = 2
+        for share in BRIGHT:
+            pieces, n = ndimage.label(own & (self.grey[fine] >= levels.grey(share)))
+            sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
+            boxes = ndimage.find_objects(pieces)
+            large = (pieces > 0) & (sizes[pieces] >= SESAMOID_MM3)
+            core = filled(large, own, self.spacing_mm)
+            for k in np.flatnonzero((sizes[1:] >= SPECK_MM3) & (sizes[1:] < SESAMOID_MM3)) + 1:
+                box = _widened(boxes[k - 1], 3, body.shape)
+                piece = pieces[box] == k
+                around = ndimage.binary_dilation(piece, iterations=2) & ~piece
+                if np.mean(~core[box][around]) > ALONE and self._at_knee(label, fine, box, piece):
+                    seeds[box][piece] = 2
+            seeds[large & (seeds == 0)] = 1
+            seeds[(seeds == 1) & (self.grey[fine] < levels.grey(BRIGHT[-1]))] = 0
         if not seeds.any():
             return np.zeros_like(body)
         box = _widened(box_of(seeds > 0), 8, body.shape)
-        seeds[(pieces > 0) & (seeds == 0)] = 1
         seeds[(ndimage.distance_transform_edt(body) > 4) & (seeds == 0)] = 1
         parted = np.zeros(body.shape, bool)
         parted[box] = joints.part_along_dark(self.grey[fine][box], seeds[box], own[box]) == 2

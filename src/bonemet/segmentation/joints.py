@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,20 @@ REACH = 3  # coarse voxels on either side of a coarse boundary within which the 
 ROUND = np.ones((3, 3, 3), bool)
 
 
-def zones(near: NDArray[np.uint8]) -> list[tuple[tuple[slice, ...], Mask]]:
+def zones(
+    near: NDArray[np.uint8], by_hand: Sequence[tuple[Label, Label]] = ()
+) -> list[tuple[tuple[slice, ...], Mask]]:
     """Return the places where two labels lie side by side, each as its box and the mask (z, y, x) in it.
 
     Parameters
     ----------
     near
         (z, y, x) coarse labels, grown into the background.
+    by_hand
+        Pairs of labels between which a person has set the boundary.
     """
+    for tibia, femur in by_hand:
+        near = np.where(near == femur, np.uint8(tibia), near)
     size = 2 * REACH + 1
     bone = near != Label.HOLDER
     high = ndimage.maximum_filter(np.where(bone, near, 0), size)

@@ -84,11 +84,13 @@ def _penalties(
     out: list[Penalty] = []
     if len(scene.tibiae) < 2:
         out.append((0.5, "Only one leg was found, so its side is a guess."))
-    if tibia.evidence < 1.5 and not (coarse.eaten is not None and coarse.eaten.fellow.good):
+    # A tibia that is its fellow's mirror image from knee to ankle is one, and is cut at the knee.
+    alike = coarse.eaten is not None and coarse.eaten.fellow.good
+    if tibia.evidence < 1.5 and not alike:
         out.append((0.6, "The tibia's shape is not clear: no fibula, or no taper, was seen."))
     if not len(knee.femur):
         out.append((0.6, "Nothing was found beyond the knee, so the end of the tibia is uncertain."))
-    if knee.doubt_mm3 > DOUBT_MM3:
+    if knee.doubt_mm3 > DOUBT_MM3 and not alike:
         out.append((0.65, f"The knee is ambiguous: {knee.doubt_mm3:.1f} mm3 could belong to either bone."))
     out += _beside_other_leg(label, coarse)
     out += _at_edges(label, box, shape)

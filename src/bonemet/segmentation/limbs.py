@@ -21,7 +21,7 @@ from bonemet.segmentation.knee import Knee, cut_knee
 from bonemet.segmentation.legs import Tibia, find_tibiae
 from bonemet.segmentation.names import LONG_BONES, LimbSegmentation
 from bonemet.segmentation.partition import part
-from bonemet.segmentation.revision import Revision, revise
+from bonemet.segmentation.revision import LEGS, Revision, revise
 from bonemet.segmentation.shafts import Shaft, find_shafts
 
 Left = Literal["low-x", "high-x"]
@@ -91,7 +91,8 @@ def segment_limbs(
     _patch(labels, filled, scene)
     if revision is not None and revision.changes:
         labels = revise(labels, scene, revision, corner, factors)
-    coarse = Coarse(labels, filled, holder, corner, factors, scene, eaten)
+    by_hand = () if revision is None else tuple(LEGS[side] for side in revision.knees)
+    coarse = Coarse(labels, filled, holder, corner, factors, scene, eaten, by_hand)
     return judge(carry(grey, threshold, coarse, spacing_mm), coarse, spacing_mm)
 
 
