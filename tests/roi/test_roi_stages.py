@@ -16,7 +16,8 @@ from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
 from bonemet.reporting.figures import lost_from_four_sides
 from bonemet.roi.composite import composite as compose
-from bonemet.stages.composite import composite, known_growth_mm
+from bonemet.stages._growth import known_growth
+from bonemet.stages.composite import composite
 from bonemet.stages.crop import crop
 from bonemet.stages.series import series
 
@@ -268,7 +269,9 @@ def test_growth_is_what_registration_measured(pair, first, last, between):
     for path, results in zip(pair, (first, last), strict=True):
         side = sidecar.read(path)
         sidecar.write(path, side.model_copy(update={"results": results}))
-    assert known_growth_mm(pair) == (between if between is None else pytest.approx(between))
+    found = known_growth(pair)
+    assert found.proximal_mm == (between if between is None else pytest.approx(between))
+    assert found.distal_mm is None
 
 
 def test_regions_come_from_one_file(tmp_path, pair):

@@ -26,7 +26,10 @@ def composite(
     guard_sigma: Annotated[
         float, typer.Option(help="Smoothing of the difference before it counts, in voxels.")
     ] = 1.0,
-    guard_film: Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")] = 1,
+    guard_difference: Annotated[
+        float, typer.Option(help="Smallest difference that counts, as a share of the contrast of bone.")
+    ] = 0.1,
+    guard_film: Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")] = 0,
     guard_cluster: Annotated[int, typer.Option(help="Fewest voxels of a change.")] = 27,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
@@ -51,7 +54,7 @@ def composite(
             threshold=threshold,
             days=days,
             error_um=error_um,
-            guard=Guard(guard_sigma, film_voxels=guard_film, smallest_cluster_voxels=guard_cluster),
+            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,

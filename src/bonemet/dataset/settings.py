@@ -90,8 +90,8 @@ class Change(_Section):
     """What a change must be before it counts; see :class:`bonemet.roi.guard.Guard`."""
 
     sigma_voxels: float = Field(default=1.0, ge=0)
-    smallest_difference: float = Field(default=0.25, ge=0)
-    film_voxels: int = Field(default=1, ge=0)
+    smallest_difference: float = Field(default=0.1, ge=0)
+    film_voxels: int = Field(default=0, ge=0)
     smallest_cluster_voxels: int = Field(default=27, ge=1)
 
     def guard(self) -> Guard:

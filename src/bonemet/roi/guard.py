@@ -28,11 +28,11 @@ Counts = tuple[int, int, int]
 class Guard:
     """What a change must be before the guarded figures count it.
 
-    A voxel that crossed the threshold counts when the difference of both scans, smoothed, is a good part of
-    the contrast of bone and more than the registration's error explains; when it lies deeper than a surface
-    film, or touches one that does; and when it belongs to a cluster (26-connected) that is large enough. The
-    difference is smoothed, not each scan, since smoothing each takes thin trabeculae away before they are
-    compared.
+    A voxel that crossed the threshold counts when the difference of both scans, smoothed, is more of the
+    contrast of bone than noise makes and more than the registration's error explains; where asked for, when
+    it lies deeper than a surface film, or touches one that does; and when it belongs to a cluster
+    (26-connected) that is large enough. The difference is smoothed, not each scan, since smoothing each takes
+    thin trabeculae away before they are compared.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class Guard:
     """
 
     sigma_voxels: float = 1.0
-    smallest_difference: float = 0.25
-    film_voxels: int = 1
+    smallest_difference: float = 0.1
+    film_voxels: int = 0
     smallest_cluster_voxels: int = 27
     error_voxels: float = 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,11 @@ from bonemet.morphometry.remodelling import (
 from bonemet.morphometry.surface import surface_area
 from bonemet.roi import lesions as shapes
 from bonemet.roi.guard import Guard, GuardedMap, guarded_map
-from bonemet.roi.landmarks import LEAST_GROWTH_MM, Landmarks, find_landmarks, growth_between
+from bonemet.roi.landmarks import Landmarks, find_landmarks
 from bonemet.roi.lesions import Box, CoarseBone, Lesion, box_of
 from bonemet.roi.regions import Definition, spans
 from bonemet.segmentation.bone import Compartments, compartments
+from bonemet.stages._growth import Beyond, Known, without_growth
 
 _CODE_OF = {180: 1, 240: 2, 60: 3}  # of the tally, by published grey
 _TALLY = np.zeros(256, dtype=np.uint8)
@@ -90,7 +91,7 @@ def measure_change(
     guard: Guard,
     days: float | None,
     definitions: tuple[Definition, ...],
-    known_growth_mm: float | None,
+    known: Known,
     context: Context,
 ) -> Found:
     """Measure what changed between two scans.
@@ -105,8 +106,8 @@ def measure_change(
         Between the scans, where known.
     definitions
         Regions to measure beside the whole bone.
-    known_growth_mm
-        Longitudinal growth at the proximal growth plate, where the registration measured it.
+    known
+        Growth that the registration measured.
     context
         Workers and progress.
     """
@@ -115,7 +116,7 @@ def measure_change(
         found = guarded_map(before.data, after.data, pair.bars, guard, mapper=context.map, tick=tick)
     effect = found.effect(pair.grid.voxel_mm3)
     marks = find_landmarks(pair.first or pair.coarse[0])
-    growth, found, grown = _without_growth(pair, found, marks, known_growth_mm)
+    growth, found, grown = without_growth(found, pair.grid, pair.coarse, marks, known)
     counted = _tally(pair, found, grown, context)
     total = counted.within(0, pair.grid.shape[0] - 1)
     described = _lesions(pair, found, marks, context)
@@ -167,41 +168,6 @@ def _landmarks(marks: Landmarks | None) -> dict[str, Any]:
         "bone_slices": list(marks.bone_slices),
     }
     return out if plate is not None else out | {"reason": "no growth plate was found in the baseline"}
-
-
-Beyond = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
-
-
-def _without_growth(
-    pair: Pair, found: GuardedMap, marks: Landmarks | None, known_mm: float | None
-) -> tuple[dict[str, Any], GuardedMap, Beyond | None]:
-    """Take what lies proximally of the baseline's growth plate out of the change, where the bone grew.
-
-    Returns
-    -------
-    tuple
-        What is said about growth, the change left, and what tells voxels (n, 3) beyond the plate.
-    """
-    if marks is None or marks.plate is None:
-        return {"growth_mm": None, "reason": "no growth plate was found in the baseline"}, found, None
-    grown = growth_between(marks, *pair.coarse) if known_mm is None else known_mm
-    if grown is None:
-        reason = "the growth plate is not certain, or the epiphysis was not found again"
-        return {"growth_mm": None, "reason": reason}, found, None
-    if grown < LEAST_GROWTH_MM:
-        return {"growth_mm": grown, "formed_mm3": 0.0, "resorbed_mm3": 0.0}, found, None
-    plate, way, shape = marks.plate, marks.direction, found.shape
-
-    def beyond(index: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(way * plate.slices_beyond(index) < 0)
-
-    kept, sizes = [], []
-    for voxels in (found.formed, found.resorbed):
-        out = beyond(np.stack(np.unravel_index(voxels, shape), axis=1)) if voxels.size else np.zeros(0, bool)
-        kept.append(voxels[~out])
-        sizes.append(int(out.sum()) * pair.grid.voxel_mm3)
-    said = {"growth_mm": grown, "formed_mm3": sizes[0], "resorbed_mm3": sizes[1]}
-    return said, found.only(kept[0], kept[1]), beyond
 
 
 def _tally(pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context) -> Tally:

@@ -29,6 +29,7 @@ from bonemet.roi.regions import DEFAULT
 from bonemet.segmentation.threshold import otsu
 from bonemet.stages._change import Pair, measure_change
 from bonemet.stages._change_files import write_beside
+from bonemet.stages._growth import known_growth
 from bonemet.stages._seen import Seen
 from bonemet.stages.checks import refuse_threshold
 from bonemet.stages.outcome import Outcome, Product, produce
@@ -133,7 +134,7 @@ def composite(
             _with_error(guard or Guard(), error, before.grid),
             _days(before, after) if days is None else days,
             definitions,
-            known_growth_mm(paths),
+            known_growth(paths),
             context,
         )
         voxel = before.grid.voxel_mm3
@@ -191,19 +192,6 @@ def expected_error_um(paths: Sequence[Path]) -> float | None:
     told = [_result(p, "expected_error_um") for p in paths]
     known = [t for t in told if t is not None]
     return math.hypot(*known) if known else None
-
-
-def known_growth_mm(paths: Sequence[Path]) -> float | None:
-    """Return the growth at the proximal growth plate between two scans, where registration measured it.
-
-    Registration measures each scan against week 0; the scan of week 0 itself says nothing of growth.
-    """
-    sides = [sidecar.read(p) if p.is_dir() else None for p in paths]
-    first, last = ({} if side is None else side.results for side in sides)
-    told = [(results.get("growth") or {}).get("proximal_mm") for results in (first, last)]
-    if told[1] is None or (told[0] is None and "growth" in first):
-        return None
-    return float(told[1]) - float(told[0] or 0.0)
 
 
 def _result(path: Path, name: str) -> float | None:
