@@ -248,9 +248,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         scan = mouse(Path(place) / "study", "tiny" if options.quick else "medium", options.seed)
         figures = [own_rings(scan), *grades(scan)]
-    figures += (
-        rings(2 if options.quick else 9, options.seed)
-        + cupping()
-        + moving(4 if options.quick else 20, options.seed)
-    )
+    figures += rings(2 if options.quick else 9, options.seed) + cupping()
+    figures += moving(4 if options.quick else 20, options.seed)
     show(figures, options, repetitions=1)
