@@ -95,7 +95,7 @@ def one_slab(threads: int) -> list[Figure]:
 
 
 def whole_scan(columns: int, side: int, threads: int) -> list[Figure]:
-    """Return time and memory of a scan's reconstruction, from files to slices ``side`` voxels wide on disk."""
+    """Return time and memory of a scan's reconstruction, from files to slices ``side`` voxels wide."""
     scan = phantom.geometry(columns, columns * 2 // 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "scan"
