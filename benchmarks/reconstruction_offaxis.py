@@ -63,7 +63,7 @@ def planted(parts: list[skeleton.Part], grid: Grid) -> Truth:
     fine = Grid.isotropic(
         [2 * n for n in grid.shape], h / 2, (fine_origin[0], fine_origin[1], fine_origin[2])
     )
-    labels, density = _painted(parts, fine, 0)
+    labels, density = _painted(parts, fine, 1)
     tibia = labels == LABELS[f"{SIDE} tibia"]
     solid = (density >= 500 * BONE) & tibia
     blocks = (grid.shape[0], 2, grid.shape[1], 2, grid.shape[2], 2)
