@@ -94,8 +94,8 @@ def one_slab(threads: int) -> list[Figure]:
     ]
 
 
-def whole_scan(columns: int, threads: int) -> list[Figure]:
-    """Return time and memory of a scan's reconstruction, from files on disk to slices on disk."""
+def whole_scan(columns: int, side: int, threads: int) -> list[Figure]:
+    """Return time and memory of a scan's reconstruction, from files to slices ``side`` voxels wide."""
     scan = phantom.geometry(columns, columns * 2 // 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "scan"
@@ -106,7 +106,10 @@ def whole_scan(columns: int, threads: int) -> list[Figure]:
         stacks.write_slices(folder, "large_", pictures, format="tiff")
         (folder / "large_.log").write_bytes(skyscan.format_log(_log(scan)).encode("utf-8"))
         wall, cpu = time.perf_counter(), time.process_time()
-        outcome = bonemet.reconstruct(folder, Path(name) / "out", memory_gb=MEMORY_GB, context=context)
+        voxel_um = 1000 * scan.pixel_mm * columns / side
+        outcome = bonemet.reconstruct(
+            folder, Path(name) / "out", voxel_um=voxel_um, memory_gb=MEMORY_GB, context=context
+        )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         shutil.rmtree(folder)
     peak = peak_mb()
@@ -152,5 +155,5 @@ def _log(scan: ConeGeometry) -> dict[str, dict[str, object]]:
 
 def figures(quick: bool, threads: int) -> list[Figure]:
     """Return the figures of a slab of 4032 columns and of a whole scan of 2016."""
-    whole = whole_scan(252 if quick else 2016, threads)
+    whole = whole_scan(252, 126, threads) if quick else whole_scan(2016, 1008, threads)
     return whole if quick else [*whole, *one_slab(threads)]

@@ -42,8 +42,21 @@ def mouse(folder: Path, preset: str, seed: int) -> Scan:
     return open_scan(next(folder.rglob("871/week 0")))
 
 
-def rings(seed: int) -> list[Figure]:
-    """Plant wrong pixels into a scan of two legs, and measure what ring removal takes and what it harms."""
+def rings(scans: int, seed: int) -> list[Figure]:
+    """Plant wrong pixels into scans of two legs, and measure what ring removal takes and what it harms."""
+    cuts, changes, shares = np.array([_rings_of_one(seed + n) for n in range(scans)]).T
+    cut, change = float(np.median(cuts)), float(changes.max())
+    what = f"rings cut, level {RING_LEVEL} (polar s.d.)"
+    return [
+        Figure(f"{what}, median of {scans} scans", cut, "times", ">= 5", cut >= 5),
+        Figure(f"{what}, least of {scans} scans", float(cuts.min()), "times"),
+        Figure("change elsewhere, r.m.s. over bone, worst", 100 * change, "%", "< 1", change < 0.01),
+        Figure("ring removal's share of its slab's CPU time", 100 * float(np.median(shares)), "%"),
+    ]
+
+
+def _rings_of_one(seed: int) -> tuple[float, float, float]:
+    """Return by how much rings are cut, what changes elsewhere, and the share of the CPU time."""
     rng = np.random.default_rng(seed)
     geometry = geometry_of(320, 24, float(rng.uniform(-4, 4)))
     flesh, bone = limb(rng)
@@ -66,11 +79,7 @@ def rings(seed: int) -> list[Figure]:
     harm = slices(mended(clean)) - truth
     where = truth > 0.02
     change = float(np.sqrt(np.mean(harm[where] ** 2)) / np.percentile(truth, 99.5))
-    return [
-        Figure(f"rings cut, level {RING_LEVEL} (polar s.d.)", cut, "times", ">= 5", cut >= 5),
-        Figure("change elsewhere, r.m.s. over bone", 100 * change, "%", "< 1", change < 0.01),
-        Figure("ring removal's share of its slab's CPU time", 100 * share, "%"),
-    ]
+    return cut, change, share
 
 
 def own_rings(scan: Scan) -> Figure:
@@ -239,5 +248,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         scan = mouse(Path(place) / "study", "tiny" if options.quick else "medium", options.seed)
         figures = [own_rings(scan), *grades(scan)]
-    figures += rings(options.seed) + cupping() + moving(4 if options.quick else 20, options.seed)
+    figures += rings(2 if options.quick else 9, options.seed) + cupping()
+    figures += moving(4 if options.quick else 20, options.seed)
     show(figures, options, repetitions=1)

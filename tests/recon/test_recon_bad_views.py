@@ -166,3 +166,28 @@ def test_left_out_views_stand_again_in_between():
     assert at == pytest.approx(0.8 * np.arange(20))
     assert even[:, 0, 0] == pytest.approx(0.8 * np.arange(20), abs=1e-5)
     assert at_even_angles(rays[:4], angles[:4])[0] is not None
+
+
+def test_bad_files_and_logs_are_named_by_reconstruct(images, tmp_path):
+    def refused(name, words, spoil, **changes):
+        write_scan(tmp_path / name, GEO, images=images, **changes)
+        spoil(tmp_path / name)
+        with pytest.raises(InputError, match=words):
+            reconstruct(tmp_path / name, tmp_path / "out", **SETTINGS)
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "out.partial").exists()
+
+    def cut(folder):
+        path = folder / "mouse00000123.tif"
+        path.write_bytes(path.read_bytes()[:1500])
+
+    def twice(folder):
+        (folder / "mouse00000031.tiff").write_bytes((folder / "mouse00000031.tif").read_bytes())
+
+    refused("cut", r"mouse00000123\.tif is truncated", cut)
+    refused("gone", r"mouse00000044", lambda folder: (folder / "mouse00000044.tif").unlink())
+    refused("twice", r"mouse00000031\.tiff? and mouse00000031\.tiff? .* same number", twice)
+    refused(
+        "rows", r"'Number Of Rows' = 99.*give the log that belongs", lambda _: None, **{"Number Of Rows": 99}
+    )
+    refused("few", r"260 projections where .* says 300", lambda _: None, **{"Number Of Files": 300})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from recon_phantom import geometry, intensities, project
@@ -11,6 +11,7 @@ from bonemet.core.errors import InputError, SettingsError
 from bonemet.recon import correct, rings
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.float32, (2, 3, 9), elements=st.floats(-0.0625, 4, width=32)),
     st.sampled_from([30000.0, 60000.0]),
