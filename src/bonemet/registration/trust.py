@@ -47,17 +47,17 @@ def expected_error_mm(
     float or None
         None where there are too few points.
     """
-    values, inside = level.sample(points.mm, fit.matrix)
+    values, inside = level.sample(points.drifted(fit.drift), fit.matrix)
     if inside.sum() < _LEAST:
         return None
     blocks = _blocks(points.mm)
     seen = (values, points.values, inside)
-    system = rigid.equations(rigid.motion_columns(points, kind), seen, fit.grey, width, blocks)
+    system = rigid.equations(rigid.columns_of(points, kind), seen, fit.grey, width, blocks)
     count = len(system.normal)
     centre, probe = points.mm.mean(0), points.mm[::20]
     moved = []
     for block in range(count):
-        matrix = rigid.small_motion(system.solve(without=block)[:-2], centre, kind)
+        matrix = rigid.small_motion(system.solve(without=block)[: rigid.FREEDOM[kind]], centre, kind)
         moved.append(probe @ matrix[:3, :3].T + matrix[:3, 3] - probe)
     spread = np.asarray(moved) - np.mean(moved, axis=0)
     variance = (count - 1) / count * (spread**2).sum(axis=(0, 2))
