@@ -1,4 +1,4 @@
-"""Pairs through the whole X-ray chain: simulated scans, reconstructed, cut out by the true labels, registered.
+"""Pairs through the whole X-ray chain: simulated, reconstructed, cut out by the true labels, registered.
 
 The preset is the smallest one, whose voxels are large; both legs of each animal make a pair each.
 """

@@ -1,9 +1,9 @@
 """The outer surface drifts while a bone grows: fitted along with the pose, so that it does not pull it.
 
 A growing shaft becomes thicker from without, by some micrometres a week, and a taper that becomes thicker
-looks like one that moved along its axis: a shift of a hundredth of a millimetre or more comes of it. So the outer
-surface may move along its normal by a length that changes slowly along the bone, and the pose follows
-from what such a drift does not explain. Surfaces within are taken to stay, for they move far less.
+looks like one that moved along its axis: a shift of a hundredth of a millimetre or more comes of it. So
+the outer surface may move along its normal by a length that changes slowly along the bone, and the pose
+follows from what such a drift does not explain. Surfaces within are taken to stay; they move far less.
 """
 
 from __future__ import annotations
