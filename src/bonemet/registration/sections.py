@@ -100,13 +100,26 @@ def part(sections: Sections, share: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray((place >= share[0]) & (place <= share[1]))
 
 
-def straighten(level: Level, axis: Axis, name: str) -> tuple[Axis, Sections]:
-    """Return the axis turned until it runs through the sections' centres, and the sections across it."""
+def _between(
+    sections: Sections, axis: Axis, ends: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.bool_]:
+    """Return which sections lie between two points."""
+    first, last = sorted(float((end - axis.centre) @ axis.frame[:, 2]) for end in ends)
+    return np.asarray((sections.heights >= first) & (sections.heights <= last))
+
+
+def straighten(
+    level: Level, axis: Axis, name: str, ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+) -> tuple[Axis, Sections]:
+    """Return the axis turned until it runs through the sections' centres, and the sections across it.
+
+    ``ends``: points on the axis between which sections count, where they are known from elsewhere.
+    """
     sections = cut(level, axis)
     for _ in range(_TURNS):
         if len(sections.heights) < COUNT / 10:
             raise InputError(f"The bone in {name or 'the volume'} is not long enough to be set upright.")
-        use = part(sections, AXIS_PART)
+        use = part(sections, AXIS_PART) if ends is None else _between(sections, axis, ends)
         slope, start = np.polyfit(sections.heights[use], sections.centres[use], 1)
         along = axis.frame @ np.array([slope[0], slope[1], 1.0])
         along = along / np.linalg.norm(along)
