@@ -31,7 +31,8 @@ from bonemet.engine.context import ThreadContext
 from bonemet.kernels.resample import resample
 from bonemet.registration import Options, anatomical_frame, register
 from bonemet.registration.levels import grey_scale
-from bonemet.roi.composite import Guard, composite, count_change, guarded_change
+from bonemet.roi.composite import composite, count_change
+from bonemet.roi.guard import Guard, guarded_change
 
 PARTS = ("pairs", "xray", "orientation", "size", "repeat", "skulls", "peers")
 
@@ -85,11 +86,9 @@ def pair_figures(count: int, voxel: float, first: int = cases.FIRST) -> list[Fig
     found = []
     for k in range(count):
         found.append(f := one_pair(k, voxel, first))
-        if f.error >= 0.2 or f.review:
-            note(
-                f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), lost {f.lost:.0%}, "
-                f"growing {f.growing}, marked {f.review} {' '.join(f.reasons)}"
-            )
+        kind = "growing" if f.growing else "grown-up"
+        marked = f"marked: {' '.join(f.reasons)}" if f.review else ""
+        note(f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), {kind}, lost {f.lost:.0%} {marked}")
     return judged(found, voxel)
 
 

@@ -1,10 +1,10 @@
 """A reference made from a cohort: the mean shape of several tibiae, upright by anatomy.
 
-Each bone is set upright by its own anatomy, bones of the other side mirrored, and the first mean is that of the
-bones so laid: none of them is the start, so none is favoured. Then each is registered to the mean, with a
-similarity, and the mean is made anew (Guimond 2000, doi:10.1006/cviu.1999.0815). After each round the mean
-of all maps is taken out, so that the reference keeps the bones' mean pose and mean size, and at the end it
-is set upright by its own anatomy.
+Each bone is set upright by its own anatomy, bones of the other side mirrored, and the first mean is that
+of the bones so laid: none of them is the start, so none is favoured. Then each is registered to the mean,
+with a similarity, and the mean is made anew (Guimond 2000, doi:10.1006/cviu.1999.0815). After each round
+the mean of all maps is taken out, so that the reference keeps the bones' mean pose and mean size, and at
+the end it is set upright by its own anatomy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Member:
     name, side
         Of the bone.
     transform
-        A similarity; takes points of the reference to points of the bone. Mirrors for bones of the other side.
+        A similarity; takes points of the reference to points of the bone. Mirrors the other side.
     scale
         By how much the bone is larger than the reference.
     correlation
@@ -117,9 +117,9 @@ def mean_shape(
     _refuse(bones, sides, side)
     maps, reasons, grid = _laid(bones, sides, side, mapper)
     mean = _mean(bones, maps, grid, mapper)
-    moved, done = np.inf, 0
+    moved, rounds = np.inf, 0
     found: list[tuple[Transform, float]] = []
-    for done in range(1, _ROUNDS + 1):
+    while moved >= _STEADY and rounds < _ROUNDS:
         found = []
         for bone, start in zip(bones, maps, strict=True):
             fit = register(mean, bone, replace(_OPTIONS, start=start), mapper=mapper)
@@ -127,9 +127,7 @@ def mean_shape(
             tick(1)
         new = _centred(maps, [t for t, _ in found], grid)
         moved = _moved(maps, new, grid) / grid.spacing_mm[0]
-        maps, mean = new, _mean(bones, new, grid, mapper)
-        if moved < _STEADY:
-            break
+        maps, mean, rounds = new, _mean(bones, new, grid, mapper), rounds + 1
     frame = anatomical_frame(mean, side, mapper)
     maps = [one.after(frame.transform) for one in maps]
     mean = _mean(bones, maps, frame.grid, mapper)
@@ -144,7 +142,7 @@ def mean_shape(
         )
         for bone, own, one, (_, correlation), why in zip(bones, sides, maps, found, reasons, strict=True)
     )
-    return MeanShape(mean, side, members, done, float(moved))
+    return MeanShape(mean, side, members, rounds, float(moved))
 
 
 def _refuse(bones: Sequence[Volume], sides: Sequence[str], side: str) -> None:

@@ -14,6 +14,7 @@ The knee is the end whose sections, fibula included, reach further out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -39,7 +40,8 @@ _MARGIN_MM: Final = 0.3
 _PLAIN_ENDS: Final = 1.1  # the knee's end reaches at least so much further out than the ankle's
 _PLAIN_CREST: Final = 0.1
 _APART_DEG: Final = 12.0  # by how much crest and reference may differ about the axis
-_POOR_FIT: Final = 0.7
+_POOR_FIT: Final = 0.6
+_SMALL: Final = 100  # voxels along the bone at which both forms are tried
 _OTHER_FORM: Final = 1.0  # the form that the name forbids leaves less unexplained than this share
 
 
@@ -83,6 +85,11 @@ class Model:
     volume: Volume
     side: str
 
+    @cached_property
+    def frame(self) -> AnatomicalFrame:
+        """The reference's own upright frame."""
+        return anatomical_frame(self.volume, self.side)
+
 
 def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map) -> AnatomicalFrame:
     """Return the upright frame and grid of a tibia, where its axis ends and its front as in a reference.
@@ -104,11 +111,11 @@ def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map
     InputError, SettingsError
         As in :func:`anatomical_frame`.
     """
-    own = anatomical_frame(volume, side, mapper)
-    upright = anatomical_frame(model.volume, model.side, mapper)
-    found = {flip: _fitted(volume, own, model.volume, upright, flip, mapper) for flip in (False, True)}
+    own, upright = anatomical_frame(volume, side, mapper), model.frame
     mirrored = side != model.side
-    fit = found[mirrored]
+    small = _small(volume, mapper), _small(model.volume, mapper)
+    coarse = {flip: _fitted(*small, _start(own, upright, flip), mapper) for flip in (mirrored, not mirrored)}
+    fit = _fitted(volume, model.volume, coarse[mirrored].transform, mapper)
     to_bone = fit.transform.after(upright.transform).matrix
     length = _shown_mm(model.volume, upright)
     middle = upright.grid.centre_mm
@@ -123,7 +130,7 @@ def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map
     axis = _turned_as(axis, to_bone[:3, :3], mirrored)
     crest = own.transform.matrix[:3, 1]
     apart = float(np.degrees(np.arccos(np.clip(crest @ axis.frame[:, 1], -1, 1))))
-    reasons = _misfits(side, found[mirrored].correlation, found[not mirrored].correlation, apart)
+    reasons = _misfits(side, coarse[mirrored].correlation, coarse[not mirrored].correlation, apart)
     grid, transform = _upright_grid(
         pyramid.at(axis.length / sections.COUNT), axis, min(volume.grid.spacing_mm)
     )
@@ -131,16 +138,29 @@ def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map
     return AnatomicalFrame(transform, grid, 0.0 if reasons else confidence, bool(reasons), tuple(reasons))
 
 
-def _fitted(
-    volume: Volume, own: AnatomicalFrame, model: Volume, upright: AnatomicalFrame, flip: bool, mapper: Mapper
-) -> Registration:
-    """Return the registration of a bone to a reference, knee to knee and crest to crest to begin with."""
+def _small(volume: Volume, mapper: Mapper) -> Volume:
+    """Return a volume at the size at which both forms are tried."""
+    pyramid = levels.build(volume, mapper)
+    level = pyramid.at(pose.principal_axis(pyramid.bone_mm).length / _SMALL)
+    return (
+        volume
+        if level is pyramid.levels[0]
+        else Volume(level.image, level.grid, volume.quantity, volume.name)
+    )
+
+
+def _start(own: AnatomicalFrame, upright: AnatomicalFrame, flip: bool) -> Transform:
+    """Return the map from a reference to a bone, knee to knee and crest to crest, mirrored or not."""
     across = np.eye(4)
     across[:3, 3] = own.grid.centre_mm - upright.grid.centre_mm
     across[2, 3] = 0.0
     if flip:
         across[0, 0], across[0, 3] = -1.0, own.grid.centre_mm[0] + upright.grid.centre_mm[0]
-    start = own.transform.after(Transform(across)).after(upright.transform.inverse())
+    return own.transform.after(Transform(across)).after(upright.transform.inverse())
+
+
+def _fitted(volume: Volume, model: Volume, start: Transform, mapper: Mapper) -> Registration:
+    """Return the registration of a bone to a reference."""
     options = Options(kind=TransformKind.SIMILARITY, part="whole", start=start, both_ways=False)
     return register(model, volume, options, mapper=mapper)
 

@@ -13,6 +13,7 @@ from bonemet.core.calibration import Kind
 from bonemet.core.context import Context
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
+from bonemet.core.ids import SIDES, ScanKey
 from bonemet.core.transform import Transform
 from bonemet.core.volume import SlicedArray, Volume
 from bonemet.io import output, stacks
@@ -47,6 +48,18 @@ def _plain(data: NDArray[Any]) -> NDArray[Any]:
     if data.dtype.kind in "ui" and data.size and data.min() >= 0 and data.max() <= np.iinfo(np.uint16).max:
         return data.astype(np.uint16)
     return data.astype(np.float32)
+
+
+def side_of(name: str) -> str:
+    """Return the side that a name says, left or right."""
+    words = [word for word in SIDES if word in name.lower()]
+    try:
+        said = ScanKey.parse(name).side
+    except InputError:
+        said = words[0] if len(words) == 1 else None
+    if said is None:
+        raise InputError(f"{name!r} does not say its side; name it as in '871 week 0 left tibia'.")
+    return said
 
 
 def placement(transform: Transform) -> dict[str, Any]:
