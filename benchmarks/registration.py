@@ -87,8 +87,8 @@ def pair_figures(count: int, voxel: float, first: int = cases.FIRST) -> list[Fig
     for k in range(count):
         found.append(f := one_pair(k, voxel, first))
         kind = "growing" if f.growing else "grown-up"
-        marked = f"marked: {' '.join(f.reasons)}" if f.review else ""
-        note(f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), {kind}, lost {f.lost:.0%} {marked}")
+        kind += f", lost {f.lost:.0%}" + (f", marked: {' '.join(f.reasons)}" if f.review else "")
+        note(f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), {kind}")
     return judged(found, voxel)
 
 

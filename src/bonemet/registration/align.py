@@ -111,6 +111,8 @@ class Registration:
         What was done at each size: ``spacing_mm``, ``iterations``, ``correlation``.
     mirrored_correlation
         Correlation at the coarse size of the best mirrored pose, or None where it was not tried.
+    mirror_fits
+        Whether the mirror image fits clearly better, as another leg's would; None where it was not tried.
     expected_error_um
         Expected mean displacement of the compared bone, see :mod:`bonemet.registration.trust`; None for a
         pose that was found elsewhere.
@@ -136,6 +138,7 @@ class Registration:
     notes: tuple[str, ...] = ()
     steps: tuple[dict[str, Any], ...] = ()
     mirrored_correlation: float | None = None
+    mirror_fits: bool | None = None
     expected_error_um: float | None = None
     part: Share | None = None
     inverse_error_um: float | None = None
@@ -154,6 +157,7 @@ class _Begin:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     mirrored_correlation: float | None = None
+    mirror_fits: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +213,7 @@ def register(
         notes=(*begin.notes, *_growth_notes(growth, there.share)),
         steps=(_record(begin.spacing, begin.fit), *there.steps),
         mirrored_correlation=begin.mirrored_correlation,
+        mirror_fits=begin.mirror_fits,
         expected_error_um=None if error is None else 1000 * error,
         part=there.share,
         inverse_error_um=_inverse_error_um(images, begin, there, options, rng) if options.both_ways else None,
@@ -272,7 +277,8 @@ def _begin(images: Images, options: Options, rng: np.random.Generator, mapper: M
         notes = ("The moving bone is mirrored: its mirror image fits better, as another leg's would.",)
     signs = (ramp(found.advantage, 0.0, 0.3), 0.0 if other_leg else 1.0)
     mirrored = None if found.mirrored is None else found.mirrored.correlation
-    return _Begin(best, found.spacing, found.coarse, signs, _doubts(found, other_leg), notes, mirrored)
+    doubts = _doubts(found, other_leg)
+    return _Begin(best, found.spacing, found.coarse, signs, doubts, notes, mirrored, found.mirror_wins)
 
 
 def _doubts(found: Search, other_leg: bool) -> tuple[str, ...]:
