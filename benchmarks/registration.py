@@ -1,6 +1,6 @@
 """Registration: accuracy, trust, speed and repeatability, beside other programs.
 
-python benchmarks/registration.py [--quick] [--json] [--only pairs,orientation,size,repeat,skulls,peers]
+python benchmarks/registration.py [--quick] [--json] [--only pairs,xray,orientation,size,repeat,skulls,peers]
     [--pairs N] [--peer-pairs N] [--voxel-um U] [--skulls FOLDER]
 
 Peers are optional: elastix and ANTs take part where ``itk-elastix`` and ``antspyx`` are installed.
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,33 @@ import cases
 import numpy as np
 import registration_peers as peers
 import registration_skulls as skulls
+import registration_truth as truth
+import registration_xray as xray
 from harness import Figure, arguments, show
 from numpy.typing import NDArray
-from registration_truth import axial_error_deg, axis_error_deg, carved, defined_axis, shaft_points
+from registration_truth import axial_error_deg, axis_error_deg, defined_axis, unchanged_points
 
+from bonemet.core.ids import SIDES
 from bonemet.core.volume import Volume
 from bonemet.engine.context import ThreadContext
 from bonemet.kernels.resample import resample
-from bonemet.registration import Options, anatomical_frame, register
+from bonemet.registration import (
+    AnatomicalFrame,
+    Model,
+    Options,
+    anatomical_frame,
+    frame_by_model,
+    mean_shape,
+    register,
+)
 from bonemet.registration.levels import grey_scale
-from bonemet.roi.composite import Guard, composite, count_change, guarded_change
+from bonemet.roi.composite import composite, count_change
+from bonemet.roi.guard import Guard, guarded_change
 
-PARTS = ("pairs", "orientation", "size", "repeat", "skulls", "peers")
+PARTS = ("pairs", "xray", "orientation", "size", "repeat", "skulls", "peers")
+REFERENCE = 500  # seed of the first animal of the reference
+MEMBERS = 6
+LEGS = 24
 
 
 @dataclass(frozen=True)
@@ -39,103 +54,159 @@ class Found:
     """What registration made of one pair; errors in voxels of the pair."""
 
     seed: int
-    lesion: float
+    lost: float
+    growing: bool
     error: float
     largest: float
     expected: float
     inverse: float
-    growth: tuple[float | None, float | None]
+    knee_mm: float | None
     review: bool
     reasons: tuple[str, ...]
     seconds: float
 
 
-def one_pair(k: int, voxel: float) -> Found:
-    """Register pair ``k``; two of three have lost bone, some more than 30 % of the proximal bone."""
-    pair = cases.tibia_pair(k, voxel)
-    rng = cases.generator(pair.seed, 77)
-    wanted = (0.0, float(rng.uniform(0.05, 0.3)), float(rng.uniform(0.05, 0.45)))[k % 3]
-    moving, lesion = carved(pair, wanted, rng)
+def one_pair(k: int, voxel: float, first: int = cases.FIRST) -> Found:
+    """Register pair ``k`` and compare with the truth."""
+    drawn = truth.drawn(k, voxel, first)
+    pair = drawn.pair
     start = time.process_time()
-    found = register(pair.fixed, moving)
+    found = register(pair.fixed, pair.moving)
     seconds = time.process_time() - start
-    points = shaft_points(pair)
+    points = truth.unchanged_points(pair)
     gap = np.linalg.norm(found.transform.apply(points) - pair.truth.apply(points), axis=1) / voxel
     scale = 1 / (1000 * voxel)
-    growth = found.growth
+    knee = None if found.growth is None else found.growth.proximal_mm
     return Found(
         pair.seed,
-        lesion,
+        drawn.lost,
+        drawn.growing,
         float(gap.mean()),
         float(gap.max()),
         (found.expected_error_um or np.inf) * scale,
         (found.inverse_error_um or np.inf) * scale,
-        (None, None) if growth is None else (growth.proximal_mm, growth.distal_mm),
+        None if knee is None else knee - drawn.grown_mm[0],
         found.review,
         found.reasons,
         seconds,
     )
 
 
-def pair_figures(count: int, voxel: float) -> list[Figure]:
+def pair_figures(count: int, voxel: float, first: int = cases.FIRST) -> list[Figure]:
     """Return the errors of longitudinal pairs and whether the bad ones were marked."""
     one_pair(-1, 2 * voxel)  # compiles; case -1 is seed 999
-    found = [one_pair(k, voxel) for k in range(count)]
-    for f in found:
-        if f.error >= 0.1 or f.review:
-            note(
-                f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), lesion {f.lesion:.0%}, "
-                f"marked {f.review} {' '.join(f.reasons)}"
-            )
+    found = []
+    for k in range(count):
+        found.append(f := one_pair(k, voxel, first))
+        kind = "growing" if f.growing else "grown-up"
+        kind += f", lost {f.lost:.0%}" + (f", marked: {' '.join(f.reasons)}" if f.review else "")
+        note(f"pair {f.seed}: {f.error:.3f} voxel (largest {f.largest:.3f}), {kind}")
+    return judged(found, voxel)
+
+
+def judged(found: list[Found], voxel: float) -> list[Figure]:
+    """Return figures of the pairs."""
     error = np.array([f.error for f in found])
-    small = np.array([f.lesion <= 0.3 for f in found])
-    share = lambda good: float(np.mean(good)) if len(good) else 1.0  # noqa: E731
+    small = np.array([f.lost <= 0.3 for f in found])
     unmarked = [f for f in found if f.error >= 1 and not f.review]
     trusted = share([f.error <= 3 * max(f.expected, f.inverse) for f in found])
-    within = share(error[small] < 1)
-    large = share(error[~small] < 1)
-    middle, late = float(np.median(error)), float(np.quantile(error, 0.95))
+    within, large = share(error[small] < 1), share(error[~small] < 1)
+    knees = [1000 * abs(f.knee_mm) for f in found if f.knee_mm is not None]
+    out = [
+        Figure(
+            f"pairs ({len(found)}, {1000 * voxel:g} um), lost up to 30 %: below 1 voxel", within, "", "= 1"
+        ),
+        Figure("pairs, lost 30 to 45 %: below 1 voxel", large, "", ">= 0.99", large >= 0.99),
+    ]
+    out[0] = replace(out[0], holds=within == 1)
+    for name, growing in (("grown-up", False), ("growing", True)):
+        some = np.array([f.error for f in found if f.growing is growing])
+        if not len(some):
+            continue
+        middle, late = float(np.median(some)), float(np.quantile(some, 0.95))
+        out += [
+            Figure(f"pairs, {name} ({len(some)}): median error", middle, "voxel", "<= 0.03", middle <= 0.03),
+            Figure(f"pairs, {name}: 95th percentile", late, "voxel", "<= 0.1", late <= 0.1),
+            Figure(f"pairs, {name}: largest error", float(some.max()), "voxel"),
+        ]
     return [
-        Figure(f"pairs ({count}), lesions to 30 %: below 1 voxel", within, "", "= 1", within == 1),
-        Figure("pairs, lesions of 30 to 45 %: below 1 voxel", large, "", ">= 0.99", large >= 0.99),
-        Figure("pairs: median error", middle, "voxel", "<= 0.03", middle <= 0.03),
-        Figure("pairs: 95th percentile of the error", late, "voxel", "<= 0.1", late <= 0.1),
-        Figure("pairs: largest error", float(error.max()), "voxel"),
+        *out,
         Figure("pairs: largest at any point", max(f.largest for f in found), "voxel"),
         Figure("pairs: failures not marked for review", len(unmarked), "", "= 0", not unmarked),
         Figure("pairs: marked for review", share([f.review for f in found]), ""),
         Figure("pairs: median expected error", float(np.median([f.expected for f in found])), "voxel"),
         Figure("pairs: error within 3 x the expected", trusted, "", ">= 0.95", trusted >= 0.95),
+        Figure("pairs: growth at the knee known", len(knees) / len(found), ""),
+        Figure("pairs: its median error", float(np.median(knees)) if knees else None, "um"),
         Figure("pairs: processor time", float(np.median([f.seconds for f in found])), "s"),
     ]
 
 
+def share(good: Any) -> float:
+    """Return the share of what is true; 1 of nothing."""
+    return float(np.mean(good)) if len(good) else 1.0
+
+
+def reference(voxel: float) -> Model:
+    """Return the mean of week 0 of some animals, none of them held out, as a reference."""
+    pairs = [cases.tibia_pair(k, voxel, weeks=(0, 0), tumour=False, first=REFERENCE) for k in range(MEMBERS)]
+    made = mean_shape([p.fixed for p in pairs], [p.side for p in pairs])
+    return Model(made.volume, made.side)
+
+
+class Upright:
+    """How well one way sets bones upright."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.tilts: list[float] = []
+        self.turns: list[float] = []
+        self.marked: list[bool] = []
+
+    def add(self, frame: AnatomicalFrame, pair: cases.Pair, axis: NDArray[np.float64]) -> str:
+        """Compare a frame with the truth, and say so."""
+        own = np.linalg.inv(pair.matrices[1][:3, :3]) @ frame.transform.matrix[:3, :3]
+        self.tilts.append(axis_error_deg(own, axis))
+        self.turns.append(axial_error_deg(own, pair.side))
+        self.marked.append(frame.review)
+        return f"{self.tilts[-1]:.2f} and {self.turns[-1]:.2f} degrees {' '.join(frame.reasons)}"
+
+    def figures(self) -> list[Figure]:
+        """Return what came of it."""
+        offset = float(np.median(self.turns))
+        spread = np.abs(np.array(self.turns) - offset)
+        within = float(np.mean(np.array(self.tilts) <= 0.5))
+        middle, late = float(np.median(spread)), float(np.quantile(spread, 0.95))
+        missed = int(((spread > 4) & ~np.array(self.marked)).sum())
+        title = self.title
+        return [
+            Figure(f"{title} ({len(spread)}): long axis within 0.5 degrees", within, "", "= 1", within == 1),
+            Figure(f"{title}: largest error of the long axis", max(self.tilts), "degrees"),
+            Figure(f"{title}: median error about the axis", middle, "degrees", "<= 1.5", middle <= 1.5),
+            Figure(f"{title}: 95th percentile about the axis", late, "degrees", "<= 4", late <= 4),
+            Figure(f"{title}: beyond 4 degrees and not marked", missed, "", "= 0", missed == 0),
+            Figure(f"{title}: marked for review", share(self.marked), ""),
+            Figure(f"{title}: front from the planted front (constant)", offset, "degrees"),
+        ]
+
+
 def orientation_figures(count: int, voxel: float) -> list[Figure]:
-    """Return how well week 0 of animals is set upright; every second leg a right one."""
-    tilts, turns, marked = [], [], []
+    """Return how well week 0 of animals is set upright, by a reference and without; legs of both sides."""
+    model = reference(voxel)
+    ways = Upright("upright by a reference"), Upright("upright alone")
+    told = []
     for k in range(count):
         pair = cases.tibia_pair(k, voxel, weeks=(0, 0), tumour=False)
-        frame = anatomical_frame(pair.moving, pair.side)
-        own = np.linalg.inv(pair.matrices[1][:3, :3]) @ frame.transform.matrix[:3, :3]
-        tilts.append(axis_error_deg(own, defined_axis(pair)))
-        turns.append(axial_error_deg(own, pair.side))
-        marked.append(frame.review)
-        if tilts[-1] > 0.5 or frame.review:
-            note(f"upright {pair.seed}: axis {tilts[-1]:.2f} degrees off, marked: {' '.join(frame.reasons)}")
-    offset = float(np.median(turns))
-    spread = np.abs(np.array(turns) - offset)
-    bad = spread > 4
-    within = float(np.mean(np.array(tilts) <= 0.5))
-    middle, late = float(np.median(spread)), float(np.quantile(spread, 0.95))
-    missed = int((bad & ~np.array(marked)).sum())
-    return [
-        Figure(f"upright ({count}): long axis within 0.5 degrees", within, "", "= 1", within == 1),
-        Figure("upright: largest error of the long axis", max(tilts), "degrees"),
-        Figure("upright: median error about the axis", middle, "degrees", "<= 1.5", middle <= 1.5),
-        Figure("upright: 95th percentile about the axis", late, "degrees", "<= 4", late <= 4),
-        Figure("upright: beyond 4 degrees and not marked", missed, "", "= 0", missed == 0),
-        Figure("upright: crest from the planted front (constant)", offset, "degrees"),
-    ]
+        axis, other = defined_axis(pair), SIDES[1 - SIDES.index(pair.side)]
+        frame = frame_by_model(pair.moving, pair.side, model)
+        said = ways[0].add(frame, pair, axis)
+        note(f"upright {pair.seed}, {pair.side}, axis and front: {said}")
+        ways[1].add(anatomical_frame(pair.moving, pair.side), pair, axis)
+        if k < LEGS:
+            told.append(frame_by_model(pair.moving, other, model).review and not frame.review)
+    right = share(told)
+    legs = Figure(f"legs told from their mirror images ({len(told)})", right, "", "= 1", right == 1)
+    return [*ways[0].figures(), *ways[1].figures(), legs]
 
 
 def repeat_figures(count: int, voxel: float) -> list[Figure]:
@@ -205,8 +276,8 @@ def peer_figures(count: int, voxel: float) -> list[Figure]:
     errors: dict[str, list[float]] = {name: [] for name in methods}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     for k in range(count):
-        pair = cases.tibia_pair(k, voxel)
-        points = shaft_points(pair)
+        pair = truth.drawn(k, voxel).pair
+        points = unchanged_points(pair)
         for name, method in methods.items():
             start = time.process_time(), time.perf_counter()
             matrix = method(pair.fixed, pair.moving)
@@ -252,14 +323,20 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     parser.add_argument("--pairs", type=int, default=200, help="longitudinal pairs")
+    parser.add_argument("--upright", type=int, default=100, help="tibiae to set upright")
     parser.add_argument("--peer-pairs", type=int, default=8, help="pairs for other programs, which are slow")
+    parser.add_argument("--first", type=int, default=cases.FIRST, help="seed of the first pair")
     parser.add_argument("--voxel-um", type=float, default=40.0, help="voxel of the simulated bones")
     parser.add_argument("--skulls", type=Path, default=skulls.BESIDE, help="folder of the mouse skulls")
     options = parser.parse_args()
     voxel, quick = options.voxel_um / 1000, options.quick
     work: dict[str, Callable[[], list[Figure]]] = {
-        "pairs": lambda: [*pair_figures(8 if quick else options.pairs, voxel), same_bytes(voxel)],
-        "orientation": lambda: orientation_figures(8 if quick else 100, voxel),
+        "pairs": lambda: [
+            *pair_figures(8 if quick else options.pairs, voxel, options.first),
+            same_bytes(voxel),
+        ],
+        "xray": lambda: xray.figures(1 if quick else 5, note),
+        "orientation": lambda: orientation_figures(8 if quick else options.upright, voxel),
         "size": lambda: size_figures(quick),
         "repeat": lambda: repeat_figures(2 if quick else 10, voxel / 2),
         "skulls": lambda: skulls.figures(options.skulls, 3 if quick else None, note),

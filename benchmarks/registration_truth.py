@@ -1,27 +1,79 @@
-"""Truth for the registration benchmark: points to judge by, planted lesions, and the defined long axis."""
+"""Truth for the registration benchmark: the pairs, points to judge by, and the defined long axis."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
+import cases
 import numpy as np
 from cases import Pair
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bonemet.core.volume import Volume
+from bonemet.core.errors import SettingsError
 from bonemet.simulation import points_in_bone
+from bonemet.simulation.change import lost_share
+from bonemet.simulation.disease import fracture
+from bonemet.simulation.growth import growth
 
 SHAFT = (0.12, 0.88)  # of the length: diaphysis and metaphyses, growth plates and epiphyses left out
 AXIS = (0.15, 0.85)
-PROXIMAL = 0.3
+NEAR_MM = 0.06  # a surface that moved by less is the same one
+LAST_WEEK = 5
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
 def _own(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     inverse = np.linalg.inv(matrix)
     return np.asarray(points @ inverse[:3, :3].T + inverse[:3, 3])
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A longitudinal pair of a diseased tibia.
+
+    Attributes
+    ----------
+    pair
+        The two scans.
+    lost
+        Share of the bone of the proximal third that disease has taken.
+    growing
+        Whether the animal grows between the scans, or is grown up; it remodels in either case.
+    grown_mm
+        By how much it grew at the knee and at the ankle.
+    """
+
+    pair: Pair
+    lost: float
+    growing: bool
+    grown_mm: tuple[float, float]
+
+
+def drawn(k: int, voxel_mm: float, first: int = cases.FIRST) -> Drawn:
+    """Return pair ``k``: weeks 1 to 5, every kind of disease; every second animal still grows.
+
+    Of three pairs one has the disease that comes, one has lost 5 to 30 % and one 30 to 45 % of its proximal
+    bone; where no disease takes so much within the weeks drawn, it is given more weeks.
+    """
+    rng = cases.generator(first + k, 77)
+    wanted = (None, float(rng.uniform(0.05, 0.3)), float(rng.uniform(0.3, 0.45)))[k % 3]
+    kinds = ("osteolytic", "mixed", "osteoblastic")
+    kind, week = kinds[int(rng.integers(3 if wanted is None else 2))], 1 + int(rng.integers(LAST_WEEK))
+    growing = k % 2 == 0
+    while True:
+        changed: dict[str, Any] = {"kind": kind} | ({} if growing else {"growth": 0.0})
+        changed |= {} if wanted is None else {"loss": wanted}
+        try:
+            pair = cases.tibia_pair(k, voxel_mm, weeks=(0, week), first=first, changed=changed)
+        except SettingsError:  # not so much bone is lost until then
+            kind = kind if week < LAST_WEEK else "osteolytic"
+            week = min(week + 1, LAST_WEEK)
+            continue
+        lost = lost_share(pair.animal, week, 0.06) if wanted is None else wanted
+        grown = growth(pair.animal, week, f"{pair.side} tibia")
+        return Drawn(pair, lost, growing, (grown.proximal, grown.distal))
 
 
 def shaft_points(pair: Pair) -> NDArray[np.float64]:
@@ -33,39 +85,19 @@ def shaft_points(pair: Pair) -> NDArray[np.float64]:
     return points[(place > SHAFT[0]) & (place < SHAFT[1])][::7]
 
 
-def carved(pair: Pair, wanted: float, rng: np.random.Generator) -> tuple[Volume, float]:
-    """Return the moving volume with balls cut out of its proximal bone, and the share that is then gone.
+def unchanged_points(pair: Pair) -> NDArray[np.float64]:
+    """Return those points (n, 3) of :func:`shaft_points` whose surface is still there in the later week.
 
-    Parameters
-    ----------
-    pair
-        The pair; the disease that it has stays in it, and counts.
-    wanted
-        Share of the proximal bone (the first 30 % of the length) to be gone.
-    rng
-        Places the balls.
+    Of a broken bone only the distal piece counts, with which its frame stays.
     """
-    image = np.array(pair.moving.array(), np.float32)
-    grid, matrix = pair.moving.grid, pair.matrices[1]
-    length = pair.animal.sizes.tibia_mm
-    bone = np.argwhere(image > 0.5 * np.quantile(image[image > 0], 0.95))
-    points = grid.index_to_mm(bone)
-    own = _own(points, matrix)
-    near = own[:, 2] < PROXIMAL * length
-    gone = np.zeros(len(bone), bool)
-    empty = float(np.median(image))
-    for _ in range(200):
-        if gone[near].mean() >= wanted:
-            break
-        centre = own[near][rng.integers(near.sum())]
-        gone |= np.linalg.norm(own - centre, axis=1) < rng.uniform(0.3, 0.9)
-    keep = np.ones(image.shape, bool)
-    keep[tuple(bone[gone].T)] = False
-    # what was bone and its blurred rim become empty, with the noise that empty space has
-    rim = ndimage.binary_dilation(~keep, iterations=2) & (image > empty)
-    image[rim] = empty
-    values = np.rint(image).astype(pair.moving.data.dtype)
-    return replace(pair.moving, data=values), float(gone[near].mean())
+    points = shaft_points(pair)
+    own, bone, week = _own(points, pair.matrices[0]), f"{pair.side} tibia", pair.weeks[1]
+    later = points_in_bone(pair.animal, week, bone, own)
+    still = (np.abs(later[:, 0]) < NEAR_MM) & (np.abs(later[:, 1]) < NEAR_MM)
+    broken = fracture(pair.animal, pair.side, week)
+    if broken is not None:
+        still &= own[:, 2] > broken.level_mm + 1.0
+    return points[still]
 
 
 def defined_axis(pair: Pair) -> NDArray[np.float64]:

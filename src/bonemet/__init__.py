@@ -19,6 +19,7 @@ _HOMES = {
     "reconstruct": "bonemet.stages.reconstruct",
     "segment": "bonemet.stages.segment",
     "register": "bonemet.stages.register",
+    "reference": "bonemet.stages.reference",
     "carry": "bonemet.stages.carry",
     "composite": "bonemet.stages.composite",
     "series": "bonemet.stages.series",

@@ -19,6 +19,7 @@ COMMANDS = [
     "reconstruct",
     "segment",
     "register",
+    "reference",
     "carry",
     "composite",
     "series",

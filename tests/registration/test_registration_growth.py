@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_registration_shapes import LENGTH, Pose, error_voxels, image, tibia
+from test_registration_shapes import LENGTH, Pose, error_voxels, image, outline, tibia
 
 from bonemet.core.errors import InputError
 from bonemet.core.transform import Transform
@@ -40,6 +40,17 @@ def broken(at, degrees, shift):
     return shape
 
 
+def thicker(more):
+    """The tibia with new bone all around its shaft, between the ends grown apart."""
+
+    def shape(p, h, side, animal):
+        d = outline(p, side, animal)
+        shell = np.clip(0.5 - (d - more) / h, 0, 1) * (d > -0.1)
+        return np.maximum(grown(0.2, 0.1)(p, h, side, animal), shell * (abs(p[:, 2] - LENGTH / 2) < 5))
+
+    return shape
+
+
 @pytest.fixture(scope="module")
 def week_0():
     return image(UPRIGHT, noise=8, seed=1)
@@ -52,9 +63,15 @@ def test_growth_is_found_and_does_not_pull_the_shaft_along(week_0, planted):
     assert error_voxels(found.transform, UPRIGHT, LATER) < 0.06
     assert (found.growth.proximal_mm, found.growth.distal_mm) == pytest.approx(planted, abs=0.006)
     assert found.growth.total_mm == pytest.approx(sum(planted), abs=0.008)
-    assert found.part == (0.12, 0.88)
+    assert found.part == (0.25, 0.88)
     assert any("grown" in note and "not new" in note for note in found.notes)
     assert not found.review, found.reasons
+
+
+def test_a_shaft_that_became_thicker_is_not_taken_for_a_shift(week_0):
+    later = image(LATER, shape=thicker(0.04), noise=8, seed=5)
+    found = register(week_0, later)
+    assert error_voxels(found.transform, UPRIGHT, LATER) < 0.06
 
 
 def test_a_bone_that_did_not_grow_is_aligned_as_a_whole(week_0):

@@ -27,6 +27,14 @@ def _radius(z, angle, animal):
     return r + 0.12 * np.exp(-z / 2.0) * np.cos(angle - 0.3) + 0.05 * _bump(z, 11.0, 1.5) * np.sin(2 * angle)
 
 
+def outline(p, side="left", animal=0.0):
+    """About how far points (n, 3) lie outside the tibia's outer surface."""
+    x, y, z = p[:, 0] * (1 if side == "left" else -1), p[:, 1], p[:, 2]
+    cx, cy = 0.25 * np.sin(z / LENGTH * np.pi), -0.35 * np.sin(z / LENGTH * np.pi) + 0.1 * np.sin(z / 2)
+    rho, angle = np.hypot(x - cx, y - cy), np.arctan2(y - cy, x - cx)
+    return np.maximum(rho - _radius(z, angle, animal), np.maximum(-z, z - LENGTH))
+
+
 def tibia(p, h, side="left", animal=0.0):
     """Density (0..1) of a tibia with fibula at points (n, 3), edges smeared over ``h`` mm."""
     x, y, z = p[:, 0] * (1 if side == "left" else -1), p[:, 1], p[:, 2]
@@ -34,10 +42,7 @@ def tibia(p, h, side="left", animal=0.0):
     def soft(d):
         return np.clip(0.5 - d / h, 0, 1)
 
-    cx, cy = 0.25 * np.sin(z / LENGTH * np.pi), -0.35 * np.sin(z / LENGTH * np.pi) + 0.1 * np.sin(z / 2)
-    rho, angle = np.hypot(x - cx, y - cy), np.arctan2(y - cy, x - cx)
-    ends = np.maximum(-z, z - LENGTH)
-    outer = np.maximum(rho - _radius(z, angle, animal), ends)
+    outer = outline(p, side, animal)
     solid = soft(outer)
     marrow = soft(np.maximum(outer + 0.24, -0.1 - 0 * z))
     w = 2 * np.pi / 0.75

@@ -128,6 +128,28 @@ def test_the_other_leg_is_written_and_marked(study, tmp_path):
     assert done.results["review"] is True
     assert any("other leg" in w for w in done.warnings)
     assert not done.results["mirrored"]
+    assert not any("named" in w for w in done.warnings)
+
+
+def test_a_mirrored_leg_says_so_in_its_name_and_transform(study, tmp_path):
+    left, right = (study / f"Seg-CT/week 0/871 week 0 {side} tibia" for side in ("left", "right"))
+    done = register(right, left, tmp_path / "out", mirror=True)
+    assert done.results["mirrored"]
+    assert read_transform(tmp_path / "out.tfm").mirrored
+    assert open_volume(tmp_path / "out").name == "871 week 0 right tibia mirrored"
+    again = register(right, tmp_path / "out", tmp_path / "again", mirror=True)
+    assert again.results["mirrored"]
+    assert not any("named" in w for w in again.warnings)
+
+
+def test_a_leg_under_the_wrong_name_is_told(study, tmp_path):
+    volume = open_volume(study / "Seg-CT/week 0/871 week 0 right tibia")
+    wrong = put(tmp_path / "wrong", volume.with_data(volume.array()), "871 week 3 left tibia")
+    done = register(wrong, study / "Seg-CT/week 0/871 week 0 left tibia", tmp_path / "out", mirror=True)
+    assert done.results["review"]
+    assert any("named left" in reason for reason in done.results["reasons"])
+    done = register(wrong, study / "Seg-CT/week 0/871 week 0 right tibia", tmp_path / "out2")
+    assert any("named left and right" in reason for reason in done.results["reasons"])
 
 
 def test_a_tibia_is_set_upright_and_the_later_week_follows(study, tmp_path):

@@ -43,6 +43,7 @@ for command in (
     steps.reconstruct,
     steps.segment,
     steps.register,
+    steps.reference,
     steps.carry,
     change.composite,
     change.series,

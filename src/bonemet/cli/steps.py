@@ -247,6 +247,34 @@ def register(
     )
 
 
+def reference(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+    bones: Annotated[list[Path], typer.Argument(metavar="BONE...", help="Healthy tibiae, two or more.")],
+    side: Annotated[
+        str, typer.Option(help="Whose form it has, left or right; others are mirrored.")
+    ] = "left",
+    voxel_um: VoxelUm = None,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    memory_gb: MemoryGb = 4.0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a reference from a cohort: the mean shape of its tibiae, set upright.
+
+    Example: `bonemet reference "reference/left tibia" Seg-CT/*/"week 0"`
+    """
+    from bonemet.stages.reference import reference as function
+
+    execute(
+        lambda c: function(out, bones, side=side, voxel_um=voxel_um, overwrite=overwrite, context=c),
+        as_json=as_json,
+        debug=debug,
+        workers=workers,
+        memory_gb=memory_gb,
+    )
+
+
 def carry(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="Stack, mask or labels to take over.")],
     like: Annotated[Path, typer.Argument(metavar="LIKE", help="Stack on whose grid it is wanted.")],

@@ -3,8 +3,9 @@
 from bonemet.registration._itk import register_published
 from bonemet.registration.align import METRICS, Options, Registration, judge, register
 from bonemet.registration.checks import Fragment, Growth
+from bonemet.registration.cohort import MeanShape, mean_shape
 from bonemet.registration.part import NAMED as PARTS
-from bonemet.registration.reference import AnatomicalFrame, anatomical_frame
+from bonemet.registration.reference import AnatomicalFrame, Model, anatomical_frame, frame_by_model
 from bonemet.registration.symmetric import half, halfway
 
 __all__ = [
@@ -13,12 +14,16 @@ __all__ = [
     "AnatomicalFrame",
     "Fragment",
     "Growth",
+    "MeanShape",
+    "Model",
     "Options",
     "Registration",
     "anatomical_frame",
+    "frame_by_model",
     "half",
     "halfway",
     "judge",
+    "mean_shape",
     "register",
     "register_published",
 ]

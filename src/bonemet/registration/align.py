@@ -12,10 +12,10 @@ from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.transform import Transform, TransformKind
 from bonemet.core.volume import Volume
-from bonemet.registration import levels, part, pose, quality, rigid, trust
+from bonemet.registration import drift, levels, part, pose, quality, rigid, trust
 from bonemet.registration.checks import Fragment, Growth, Pair, check
 from bonemet.registration.levels import Level, Pyramid
-from bonemet.registration.part import Share
+from bonemet.registration.part import Part, Share
 from bonemet.registration.quality import Quality, ramp
 from bonemet.registration.rigid import Fit, Points
 from bonemet.registration.search import Search, search
@@ -24,7 +24,7 @@ Images = tuple[Pyramid, Pyramid]  # fixed, moving
 METRICS: Final = ("robust", "correlation")
 _FINE_POINTS: Final = 24000
 _ITERATIONS: Final = 20
-_ROBUST: Final = 4.0  # standard deviations from which a residual does not count
+_ROBUST: Final = 3.0  # standard deviations from which a residual does not count
 _LEAST_POINTS: Final = 1000
 _STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown
 
@@ -111,6 +111,8 @@ class Registration:
         What was done at each size: ``spacing_mm``, ``iterations``, ``correlation``.
     mirrored_correlation
         Correlation at the coarse size of the best mirrored pose, or None where it was not tried.
+    mirror_fits
+        Whether the mirror image fits clearly better, as another leg's would; None where it was not tried.
     expected_error_um
         Expected mean displacement of the compared bone, see :mod:`bonemet.registration.trust`; None for a
         pose that was found elsewhere.
@@ -136,6 +138,7 @@ class Registration:
     notes: tuple[str, ...] = ()
     steps: tuple[dict[str, Any], ...] = ()
     mirrored_correlation: float | None = None
+    mirror_fits: bool | None = None
     expected_error_um: float | None = None
     part: Share | None = None
     inverse_error_um: float | None = None
@@ -154,6 +157,7 @@ class _Begin:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     mirrored_correlation: float | None = None
+    mirror_fits: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +213,7 @@ def register(
         notes=(*begin.notes, *_growth_notes(growth, there.share)),
         steps=(_record(begin.spacing, begin.fit), *there.steps),
         mirrored_correlation=begin.mirrored_correlation,
+        mirror_fits=begin.mirror_fits,
         expected_error_um=None if error is None else 1000 * error,
         part=there.share,
         inverse_error_um=_inverse_error_um(images, begin, there, options, rng) if options.both_ways else None,
@@ -272,7 +277,8 @@ def _begin(images: Images, options: Options, rng: np.random.Generator, mapper: M
         notes = ("The moving bone is mirrored: its mirror image fits better, as another leg's would.",)
     signs = (ramp(found.advantage, 0.0, 0.3), 0.0 if other_leg else 1.0)
     mirrored = None if found.mirrored is None else found.mirrored.correlation
-    return _Begin(best, found.spacing, found.coarse, signs, _doubts(found, other_leg), notes, mirrored)
+    doubts = _doubts(found, other_leg)
+    return _Begin(best, found.spacing, found.coarse, signs, doubts, notes, mirrored, found.mirror_wins)
 
 
 def _doubts(found: Search, other_leg: bool) -> tuple[str, ...]:
@@ -294,27 +300,33 @@ def _aligned(
     """Return the refined pose, and what the bone's ends and pieces say of it."""
     share, rigid_map = part.share_of(options.part), options.kind == TransformKind.RIGID
     auto = options.part == part.AUTO and rigid_map
-    there = _refine_down(images, begin, options, part.NAMED["shaft"] if auto else share, rng)
+    bone = part.whole(images[0].bone_mm)
+    there = _refine_down(images, begin, options, (bone, part.CORE if auto else share), rng)
     if not rigid_map:
         return there, None, ()
-    growth, fragments = check(Pair(*images, there.fit, part.whole(images[0].bone_mm)), rng)
+    growth, fragments = check(Pair(*images, there.fit, bone), rng)
     if auto:
         finest = max(image.levels[0].spacing for image in images)
         first, last = growth.standing(_STANDING * finest)
         share = (0.0 if first else there.share[0], 1.0 if last else there.share[1])
         if share != there.share:
             again = replace(begin, fit=there.fit, spacing=2 * finest)
-            more = _refine_down(images, again, options, share, rng)
+            more = _refine_down(images, again, options, (bone, share), rng)
             there = replace(more, steps=there.steps + more.steps)
     return there, growth, fragments
 
 
 def _refine_down(
-    images: Images, begin: _Begin, options: Options, share: Share, rng: np.random.Generator
+    images: Images, begin: _Begin, options: Options, where: tuple[Part, Share], rng: np.random.Generator
 ) -> _Refined:
-    """Return the pose refined from size to size, down to the coarser of the two images' own voxels."""
+    """Return the pose refined from size to size, down to the coarser of the two images' own voxels.
+
+    ``where``: the whole bone, and the shares of its length between which it is aligned.
+    """
     fixed, moving = images
-    chosen = None if share == part.WHOLE else part.whole(fixed.bone_mm).between(share)
+    bone, share = where
+    chosen = None if share == part.WHOLE else bone.between(share)
+    drifts = options.kind == TransformKind.RIGID and options.metric == "robust"
     finest = max(fixed.levels[0].spacing, moving.levels[0].spacing)
     kinds = list(TransformKind)
     freedoms = kinds[: kinds.index(TransformKind(options.kind)) + 1]
@@ -325,10 +337,18 @@ def _refine_down(
         points = rigid.edge_points(level_f, fixed.at(begin.coarse), _FINE_POINTS, rng, keep=0.5, part=chosen)
         if len(points.mm) < _LEAST_POINTS:
             raise InputError("The part of the bone that was to be registered holds hardly any bone.")
+        if drifts:
+            points = drift.drifting(points, bone, level_f.spacing)
         # freedom is given little by little, or an affine map would explain a wrong size by a shear
         for kind in freedoms:
             fit = rigid.refine(
-                points, level_m, fit.matrix, kind=kind, iterations=_ITERATIONS, width=options.width
+                points,
+                level_m,
+                fit.matrix,
+                kind=kind,
+                iterations=_ITERATIONS,
+                width=options.width,
+                drift=fit.drift,
             )
         freedoms = freedoms[-1:]
         steps.append(_record(level_f.spacing, fit))
@@ -342,7 +362,8 @@ def _inverse_error_um(
     """Return by how much points miss themselves, registered there and back again."""
     inverse = np.asarray(np.linalg.inv(begin.fit.matrix), np.float64)
     turned = replace(begin, fit=replace(begin.fit, matrix=inverse))
-    back = _refine_down(images[::-1], turned, options, there.share, rng)
+    bone = part.whole(images[0].bone_mm).seen_through(there.fit.matrix)
+    back = _refine_down(images[::-1], turned, options, (bone, there.share), rng)
     return 1000 * trust.disagreement_mm(there.fit.matrix, back.fit.matrix, there.points.mm)
 
 

@@ -12,7 +12,7 @@ from bonemet.core.errors import SettingsError
 from bonemet.registration.pose import principal_axis
 
 Share = tuple[float, float]
-AUTO: Final = "auto"  # the shaft, and those ends that have not grown away from it
+AUTO: Final = "auto"  # CORE, and those ends that have not grown away from it
 WHOLE: Final[Share] = (0.0, 1.0)
 NAMED: Final[dict[str, Share]] = {
     "whole": WHOLE,
@@ -20,6 +20,10 @@ NAMED: Final[dict[str, Share]] = {
     "metaphysis": (0.12, 0.35),
     "diaphysis": (0.35, 0.75),
 }
+CORE: Final[Share] = (
+    0.25,
+    0.88,
+)  # without the flare below the knee, which growth trims
 _END: Final = 0.12
 
 

@@ -73,16 +73,21 @@ class Proposal:
     value: float
 
 
+def across(along: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return two directions (3, 2) across a unit vector and each other, the first near x if may be."""
+    first = np.array([1.0, 0.0, 0.0]) if abs(along[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    first = first - (along @ first) * along
+    first = first / np.linalg.norm(first)
+    return np.stack([first, np.cross(along, first)], axis=1)
+
+
 def principal_axis(bone_mm: NDArray[np.float64]) -> Axis:
     """Return the frame of a long bone by the principal axis of its points (n, 3)."""
     centre = bone_mm.mean(0)
     arm = bone_mm - centre
     along = np.linalg.eigh(arm.T @ arm)[1][:, -1]
     along = along * (np.sign(along[2]) or 1.0)
-    across = np.array([1.0, 0.0, 0.0]) if abs(along[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
-    across = across - (along @ across) * along
-    across = across / np.linalg.norm(across)
-    frame = np.stack([across, np.cross(along, across), along], axis=1)
+    frame = np.column_stack([across(along), along])
     local = arm @ frame
     low, high = np.quantile(local[:, 2], [0.005, 0.995])
     radius = float(np.quantile(np.hypot(local[:, 0], local[:, 1]), 0.97))

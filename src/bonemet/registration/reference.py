@@ -14,6 +14,7 @@ The knee is the end whose sections, fibula included, reach further out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -23,11 +24,13 @@ from bonemet.core.context import Mapper
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.ids import SIDES
-from bonemet.core.transform import Transform
+from bonemet.core.transform import Transform, TransformKind
 from bonemet.core.volume import Volume
-from bonemet.registration import levels, sections
+from bonemet.registration import levels, pose, sections
+from bonemet.registration.align import Options, Registration, register
 from bonemet.registration.levels import Level
 from bonemet.registration.pose import Axis
+from bonemet.registration.quality import ramp
 from bonemet.registration.sections import Sections
 
 _CREST_PART: Final = (0.15, 0.35)
@@ -36,6 +39,10 @@ _LEAST_FIBULA: Final = 8  # sections in which it lies apart
 _MARGIN_MM: Final = 0.3
 _PLAIN_ENDS: Final = 1.1  # the knee's end reaches at least so much further out than the ankle's
 _PLAIN_CREST: Final = 0.1
+_APART_DEG: Final = 12.0  # by how much crest and reference may differ about the axis
+_POOR_FIT: Final = 0.6
+_SMALL: Final = 100  # voxels along the bone at which both forms are tried
+_OTHER_FORM: Final = 1.0  # the form that the name forbids leaves less unexplained than this share
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,130 @@ class AnatomicalFrame:
     confidence: float
     review: bool
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A reference by which other tibiae are set upright.
+
+    Attributes
+    ----------
+    volume
+        A tibia, whole; best a mean (:func:`bonemet.registration.mean_shape`).
+    side
+        ``left`` or ``right``; bones of the other side are compared with its mirror image.
+    """
+
+    volume: Volume
+    side: str
+
+    @cached_property
+    def frame(self) -> AnatomicalFrame:
+        """The reference's own upright frame."""
+        return anatomical_frame(self.volume, self.side)
+
+
+def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map) -> AnatomicalFrame:
+    """Return the upright frame and grid of a tibia, where its axis ends and its front as in a reference.
+
+    The long axis is the bone's own, through the sections that lie where the reference's between 15 % and 85 %
+    of its length do, also where an end of the bone is cut off. About this axis the bone is turned as the
+    reference is, when it fits best (by a similarity), and not by the crest alone. Bone and reference are
+    tried as they are and mirrored: it is marked where the form that the side's name forbids fits better.
+
+    Parameters
+    ----------
+    volume, side, mapper
+        As in :func:`anatomical_frame`.
+    model
+        The reference.
+
+    Raises
+    ------
+    InputError, SettingsError
+        As in :func:`anatomical_frame`.
+    """
+    own, upright = anatomical_frame(volume, side, mapper), model.frame
+    mirrored = side != model.side
+    small = _small(volume, mapper), _small(model.volume, mapper)
+    coarse = {flip: _fitted(*small, _start(own, upright, flip), mapper) for flip in (mirrored, not mirrored)}
+    fit = _fitted(volume, model.volume, coarse[mirrored].transform, mapper)
+    to_bone = fit.transform.after(upright.transform).matrix
+    length = _shown_mm(model.volume, upright)
+    middle = upright.grid.centre_mm
+    first, last = (
+        to_bone[:3, :3] @ np.array([middle[0], middle[1], length[0] + s * (length[1] - length[0])])
+        + to_bone[:3, 3]
+        for s in sections.AXIS_PART
+    )
+    pyramid = levels.build(volume, mapper)
+    axis = pose.principal_axis(pyramid.bone_mm)
+    axis, _ = sections.straighten(pyramid.at(axis.length / sections.COUNT), axis, volume.name, (first, last))
+    axis = _turned_as(axis, to_bone[:3, :3], mirrored)
+    crest = own.transform.matrix[:3, 1]
+    apart = float(np.degrees(np.arccos(np.clip(crest @ axis.frame[:, 1], -1, 1))))
+    reasons = _misfits(side, coarse[mirrored].correlation, coarse[not mirrored].correlation, apart)
+    grid, transform = _upright_grid(
+        pyramid.at(axis.length / sections.COUNT), axis, min(volume.grid.spacing_mm)
+    )
+    confidence = round(min(ramp(fit.correlation, 0.6, 0.9), 1 - min(apart / (2 * _APART_DEG), 1)), 4)
+    return AnatomicalFrame(transform, grid, 0.0 if reasons else confidence, bool(reasons), tuple(reasons))
+
+
+def _small(volume: Volume, mapper: Mapper) -> Volume:
+    """Return a volume at the size at which both forms are tried."""
+    pyramid = levels.build(volume, mapper)
+    level = pyramid.at(pose.principal_axis(pyramid.bone_mm).length / _SMALL)
+    return (
+        volume
+        if level is pyramid.levels[0]
+        else Volume(level.image, level.grid, volume.quantity, volume.name)
+    )
+
+
+def _start(own: AnatomicalFrame, upright: AnatomicalFrame, flip: bool) -> Transform:
+    """Return the map from a reference to a bone, knee to knee and crest to crest, mirrored or not."""
+    across = np.eye(4)
+    across[:3, 3] = own.grid.centre_mm - upright.grid.centre_mm
+    across[2, 3] = 0.0
+    if flip:
+        across[0, 0], across[0, 3] = -1.0, own.grid.centre_mm[0] + upright.grid.centre_mm[0]
+    return own.transform.after(Transform(across)).after(upright.transform.inverse())
+
+
+def _fitted(volume: Volume, model: Volume, start: Transform, mapper: Mapper) -> Registration:
+    """Return the registration of a bone to a reference."""
+    options = Options(kind=TransformKind.SIMILARITY, part="whole", start=start, both_ways=False)
+    return register(model, volume, options, mapper=mapper)
+
+
+def _shown_mm(volume: Volume, frame: AnatomicalFrame) -> tuple[float, float]:
+    """Return between which levels of its upright frame a bone lies."""
+    z = frame.transform.inverse().apply(levels.build(volume).bone_mm)[:, 2]
+    return float(z.min()), float(z.max())
+
+
+def _turned_as(axis: Axis, linear: NDArray[np.float64], mirrored: bool) -> Axis:
+    """Return an axis, knee first, turned so that its back is where a map takes the reference's back."""
+    along = axis.frame[:, 2] * np.sign(axis.frame[:, 2] @ linear[:, 2])
+    back = linear[:, 1] - (linear[:, 1] @ along) * along
+    back = back / np.linalg.norm(back)
+    return Axis(axis.centre, np.stack([np.cross(back, along), back, along], axis=1), axis.length, axis.radius)
+
+
+def _misfits(side: str, right_form: float, other_form: float, apart_deg: float) -> list[str]:
+    """Return why a person should look at a frame that was found by a reference."""
+    reasons = []
+    if 1 - other_form < _OTHER_FORM * (1 - right_form):
+        reasons.append(
+            f"The mirror image fits the reference better ({other_form:.3f}) than the bone as it is "
+            f"({right_form:.3f}), but it is named {side}: the other leg?"
+        )
+    if right_form < _POOR_FIT:
+        reasons.append(f"It fits the reference poorly ({right_form:.2f}): another bone?")
+    if apart_deg > _APART_DEG:
+        reasons.append(f"Its crest lies {apart_deg:.0f} degrees away from where the reference has it.")
+    return reasons
 
 
 def anatomical_frame(volume: Volume, side: str, mapper: Mapper = map) -> AnatomicalFrame:

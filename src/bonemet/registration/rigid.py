@@ -8,7 +8,7 @@ bone that was lost or formed between the scans is an outlier and not a signal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,9 @@ _LEAST_NOISE: Final = (BONE - EMPTY) / 32  # residuals below this weigh fully
 _AGREEING: Final = (BONE - EMPTY) / 4  # points whose residual is this large do not agree at all
 _LEAST_INSIDE: Final = 0.35  # share of the points that must fall into the moving image
 _GREY_GAIN: Final = (0.6, 1.7)
+_MOST_DRIFT_MM: Final = 0.2
+NO_DRIFT: Final = np.zeros(0)
+FREEDOM: Final = {TransformKind.RIGID: 6, TransformKind.SIMILARITY: 7, TransformKind.AFFINE: 12}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +38,22 @@ class Points:
         (n, 3) points.
     values, gradients
         (n,) and (n, 3) per mm, smoothed, on the common grey scale.
+    outward, ways
+        (n, 3) unit vectors along which points may drift, and (n, m) by how much in each of ``m`` ways; see
+        :mod:`bonemet.registration.drift`. Where not given, none drifts.
     """
 
     mm: NDArray[np.float64]
     values: NDArray[np.float64]
     gradients: NDArray[np.float64]
+    outward: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
+    ways: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def drifted(self, drift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the points (n, 3) once they have drifted by so much (m,), in mm, in each way."""
+        if not len(drift):
+            return self.mm
+        return self.mm + self.outward * (self.ways @ drift)[:, None]
 
     def thinned(self, step: int) -> Points:
         """Return every ``step``-th point."""
@@ -63,6 +77,8 @@ class Fit:
         Gain and offset that take values of the moving image to those of the fixed one.
     iterations
         Steps taken.
+    drift
+        (m,) drift of the points in each way, in mm.
     """
 
     matrix: NDArray[np.float64]
@@ -70,6 +86,7 @@ class Fit:
     agreement: float
     grey: tuple[float, float]
     iterations: int
+    drift: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def edge_points(
@@ -120,8 +137,17 @@ def _unlike(index: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[
     return np.stack(np.unravel_index(flat, shape), axis=1)
 
 
-def motion_columns(points: Points, kind: TransformKind) -> NDArray[np.float64]:
-    """Return the derivative of the fixed value at each point by each parameter of a small motion."""
+def columns_of(points: Points, kind: TransformKind) -> NDArray[np.float64]:
+    """Return the derivative of the fixed value at each point by the parameters of motion, then of drift."""
+    motion = _motion_columns(points, kind)
+    if not points.ways.size:
+        return motion
+    # a point that drifts outwards looks like the fixed image further in
+    slope = -np.einsum("ij,ij->i", points.gradients, points.outward)
+    return np.hstack([motion, slope[:, None] * points.ways])
+
+
+def _motion_columns(points: Points, kind: TransformKind) -> NDArray[np.float64]:
     arm, slope = points.mm - points.mm.mean(0), points.gradients
     if kind is TransformKind.AFFINE:
         outer = (slope[:, :, None] * arm[:, None, :]).reshape(len(arm), 9)
@@ -306,6 +332,7 @@ def refine(
     iterations: int = 12,
     tolerance: float = 0.003,
     width: float = 4.0,
+    drift: NDArray[np.float64] = NO_DRIFT,
 ) -> Fit:
     """Return the pose near a given one in which the images agree best.
 
@@ -324,20 +351,26 @@ def refine(
     width
         Residuals larger than this number of standard deviations do not count; all count where it is not
         finite, and normalised correlation is what is then maximised.
+    drift
+        (m,) drift of the points from which to begin; none where it has another length.
     """
-    columns = motion_columns(points, kind)
+    columns = columns_of(points, kind)
+    free = FREEDOM[kind]
+    if len(drift) != points.ways.shape[1]:
+        drift = np.zeros(points.ways.shape[1])
     centre = points.mm.mean(0)
     reach = float(np.sqrt(((points.mm - centre) ** 2).sum(1).mean()))
     gain, offset = 1.0, 0.0
     done = 0
     for done in range(1, iterations + 1):
-        sampled, inside = level.sample(points.mm, matrix)
+        sampled, inside = level.sample(points.drifted(drift), matrix)
         if not len(inside) or inside.mean() < _LEAST_INSIDE:
             break
         if done <= 2:
             gain, offset = _grey_line(sampled[inside].astype(np.float64), points.values[inside])
         found = equations(columns, (sampled, points.values, inside), (gain, offset), width).solve()
-        step = found[:-2]
+        step = found[:free]
+        drift = np.clip(drift + found[free:-2], -_MOST_DRIFT_MM, _MOST_DRIFT_MM)
         gain, offset = min(max(found[-2], _GREY_GAIN[0]), _GREY_GAIN[1]), found[-1]
         length = _length(step, reach, kind)
         if length > 4 * level.spacing:
@@ -345,7 +378,7 @@ def refine(
         matrix = matrix @ np.linalg.inv(small_motion(step, centre, kind))
         if length < tolerance * level.spacing:
             break
-    return judge(points, level, matrix, (gain, offset), done)
+    return replace(judge(points, level, matrix, (gain, offset), done), drift=drift)
 
 
 def _length(step: NDArray[np.float64], reach: float, kind: TransformKind) -> float:

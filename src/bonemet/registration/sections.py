@@ -18,6 +18,8 @@ COUNT: Final = 200  # sections along the bone
 AXIS_PART: Final = (0.15, 0.85)
 _END_PART: Final = 0.12
 _STEADY_DEG: Final = 0.01
+_NEARLY_DEG: Final = 0.1  # all sections are taken from here on, every so many-th before
+_THIN: Final = 4
 _TURNS: Final = 8
 
 
@@ -48,12 +50,12 @@ def long_axis(pyramid: Pyramid, name: str = "") -> tuple[Axis, Sections, float]:
     return knee_first(*straighten(level, axis, name))
 
 
-def cut(level: Level, axis: Axis) -> Sections:
-    """Return the sections of a bone across an axis."""
+def cut(level: Level, axis: Axis, every: int = 1) -> Sections:
+    """Return the sections of a bone across an axis, or every so many-th of them."""
     step = max(level.spacing, axis.length / COUNT)
     half = np.ceil((0.55 * axis.length) / step)
     wide = np.ceil((1.5 * axis.radius) / step)
-    heights, across = np.arange(-half, half + 1) * step, np.arange(-wide, wide + 1) * step
+    heights, across = np.arange(-half, half + 1, every) * step, np.arange(-wide, wide + 1) * step
     z, y, x = np.meshgrid(heights, across, across, indexing="ij")
     local = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     values, inside = level.sample(local @ axis.frame.T + axis.centre, np.eye(4))
@@ -100,13 +102,27 @@ def part(sections: Sections, share: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray((place >= share[0]) & (place <= share[1]))
 
 
-def straighten(level: Level, axis: Axis, name: str) -> tuple[Axis, Sections]:
-    """Return the axis turned until it runs through the sections' centres, and the sections across it."""
-    sections = cut(level, axis)
+def _between(
+    sections: Sections, axis: Axis, ends: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.bool_]:
+    """Return which sections lie between two points."""
+    first, last = sorted(float((end - axis.centre) @ axis.frame[:, 2]) for end in ends)
+    return np.asarray((sections.heights >= first) & (sections.heights <= last))
+
+
+def straighten(
+    level: Level, axis: Axis, name: str, ends: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+) -> tuple[Axis, Sections]:
+    """Return the axis turned until it runs through the sections' centres, and the sections across it.
+
+    ``ends``: points on the axis between which sections count, where they are known from elsewhere.
+    """
+    every = _THIN
+    sections = cut(level, axis, every)
     for _ in range(_TURNS):
-        if len(sections.heights) < COUNT / 10:
+        if len(sections.heights) < COUNT / (10 * every):
             raise InputError(f"The bone in {name or 'the volume'} is not long enough to be set upright.")
-        use = part(sections, AXIS_PART)
+        use = part(sections, AXIS_PART) if ends is None else _between(sections, axis, ends)
         slope, start = np.polyfit(sections.heights[use], sections.centres[use], 1)
         along = axis.frame @ np.array([slope[0], slope[1], 1.0])
         along = along / np.linalg.norm(along)
@@ -114,9 +130,10 @@ def straighten(level: Level, axis: Axis, name: str) -> tuple[Axis, Sections]:
         centre = axis.centre + axis.frame @ np.array([*(start + slope * middle), middle])
         turned = float(np.degrees(np.arccos(np.clip(along @ axis.frame[:, 2], -1, 1))))
         axis = Axis(centre, _frame(axis.frame[:, 0], along), axis.length, axis.radius)
-        sections = cut(level, axis)
-        if turned < _STEADY_DEG:
+        if turned < _STEADY_DEG and every == 1:
             break
+        every = 1 if turned < _NEARLY_DEG else _THIN
+        sections = cut(level, axis, every)
     return axis, sections
 
 

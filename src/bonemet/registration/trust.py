@@ -3,7 +3,8 @@
 The expected error is a delete-a-block jackknife (Kuensch 1989, doi:10.1214/aos/1176347265): the bone is
 cut into blocks, the last step is solved again without each of them, and the scatter of the poses tells how
 far the pose depends on what happens to be in the images. Residuals of neighbouring points go together (a
-lesion, trabeculae, partial volume), which a plain covariance of the fit would not see.
+lesion, trabeculae, partial volume), which a plain covariance of the fit would not see. Of a surface that
+drifted while the bone grew (:mod:`bonemet.registration.drift`) a part is added, for its drift was not even.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from bonemet.registration.rigid import Fit, Points
 
 _HEIGHTS: Final = 10
 _SECTORS: Final = 3
+_UNEVEN: Final = 0.3  # of a surface's drift about so much is uneven, and shifts the pose along the bone
 _LEAST: Final = 200  # points from which blocks can be made
 
 
@@ -47,21 +49,27 @@ def expected_error_mm(
     float or None
         None where there are too few points.
     """
-    values, inside = level.sample(points.mm, fit.matrix)
+    values, inside = level.sample(points.drifted(fit.drift), fit.matrix)
     if inside.sum() < _LEAST:
         return None
     blocks = _blocks(points.mm)
     seen = (values, points.values, inside)
-    system = rigid.equations(rigid.motion_columns(points, kind), seen, fit.grey, width, blocks)
+    system = rigid.equations(rigid.columns_of(points, kind), seen, fit.grey, width, blocks)
     count = len(system.normal)
     centre, probe = points.mm.mean(0), points.mm[::20]
     moved = []
     for block in range(count):
-        matrix = rigid.small_motion(system.solve(without=block)[:-2], centre, kind)
+        matrix = rigid.small_motion(system.solve(without=block)[: rigid.FREEDOM[kind]], centre, kind)
         moved.append(probe @ matrix[:3, :3].T + matrix[:3, 3] - probe)
     spread = np.asarray(moved) - np.mean(moved, axis=0)
     variance = (count - 1) / count * (spread**2).sum(axis=(0, 2))
-    return float(np.sqrt(variance).mean())
+    return float(np.hypot(np.sqrt(variance).mean(), _UNEVEN * _typical_mm(fit.drift)))
+
+
+def _typical_mm(drift: NDArray[np.float64]) -> float:
+    """Return the typical (root mean square) drift of a surface, of the ways in which it drifted at all."""
+    some = drift[drift != 0]
+    return float(np.sqrt((some**2).mean())) if len(some) else 0.0
 
 
 def _blocks(points_mm: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from bonemet.core.calibration import Kind
 from bonemet.core.context import Context
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
+from bonemet.core.ids import SIDES
 from bonemet.core.transform import Transform
 from bonemet.core.volume import SlicedArray, Volume
 from bonemet.io import output, stacks
@@ -49,6 +50,35 @@ def _plain(data: NDArray[Any]) -> NDArray[Any]:
     return data.astype(np.float32)
 
 
+def said_side(name: str) -> str | None:
+    """Return whose form the name of a stack says: left, right or None; a mirrored one has the other's."""
+    text = name.lower()
+    words = [word for word in SIDES if word in text]
+    if len(words) != 1:
+        return None
+    return SIDES[1 - SIDES.index(words[0])] if "mirrored" in text else words[0]
+
+
+def side_of(name: str) -> str:
+    """Return whose form the name of a stack says it has, left or right.
+
+    Raises
+    ------
+    InputError
+        If it says none.
+    """
+    said = said_side(name)
+    if said is None:
+        raise InputError(f"{name!r} does not say its side; name it as in '871 week 0 left tibia'.")
+    return said
+
+
+def called(moving: Volume, transform: Transform) -> str:
+    """Return the name of a registered bone: a mirrored one says so."""
+    name = moving.name or "bone"
+    return f"{name} mirrored" if transform.mirrored else name
+
+
 def placement(transform: Transform) -> dict[str, Any]:
     """Return a transform as results."""
     return {
@@ -76,7 +106,7 @@ def write(
     context: Context,
 ) -> None:
     """Write a volume on a grid as slices, some at a time."""
-    name = moving.name or "bone"
+    name = called(moving, transform)
 
     def slices() -> Iterator[NDArray[Any]]:
         made = resampled(moving.data, moving.grid, grid, transform, order=order, mapper=context.map)
@@ -104,7 +134,7 @@ def product(
     files: list[Path],
 ) -> Product:
     """Return what the sidecar of a registered stack says; what a person should know comes first."""
-    name = moving.name or "bone"
+    name = called(moving, transform)
     warnings = [*results.get("reasons", []), *results.get("notes", [])]
     if results.get("review"):
         warnings.insert(0, f"{name} was registered, but a person should look at it.")

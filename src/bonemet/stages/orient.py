@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bonemet.core.context import SILENT, Context
 from bonemet.kernels.interpolate import Order
-from bonemet.registration import anatomical_frame
+from bonemet.registration import Model, anatomical_frame, frame_by_model
 from bonemet.stages import _placed
 from bonemet.stages._placed import WHOLE, SliceRange
 from bonemet.stages.outcome import Outcome, Product, produce
@@ -17,6 +17,7 @@ def orient(
     out: str | Path,
     *,
     side: str,
+    model: str | Path | None = None,
     interpolation: Order = "linear",
     moving_slices: SliceRange = WHOLE,
     voxel_um: float | None = None,
@@ -32,7 +33,10 @@ def orient(
     out
         Folder for the upright stack; the transform stands beside it, in ``OUT.tfm``.
     side
-        ``left`` or ``right``; checked against where the fibula lies.
+        ``left`` or ``right``; checked against where the fibula lies, and with a model against both its forms.
+    model
+        A reference (the output of ``reference``, or any upright tibia whose name says its side): the bone is
+        turned about its own long axis as the reference is. By its crest alone where None.
     interpolation, moving_slices, voxel_um, overwrite, context
         As in :func:`bonemet.stages.register.register`.
 
@@ -60,7 +64,10 @@ def orient(
 
     def work(partial: Path) -> Product:
         here = _placed.load(Path(moving), voxel_um, moving_slices)
-        frame = anatomical_frame(here, side, context.map)
+        if model is None:
+            frame = anatomical_frame(here, side, context.map)
+        else:
+            frame = frame_by_model(here, side, _model(Path(model)), context.map)
         results = _placed.placement(frame.transform) | {
             "confidence": frame.confidence,
             "review": frame.review,
@@ -71,4 +78,11 @@ def orient(
         files = [_placed.beside(target, frame.transform)]
         return _placed.product(here, frame.grid, frame.transform, results, files)
 
-    return produce(target, "orient", parameters, [Path(moving)], work, overwrite=overwrite)
+    inputs = [Path(p) for p in (moving, model) if p is not None]
+    return produce(target, "orient", parameters, inputs, work, overwrite=overwrite)
+
+
+def _model(path: Path) -> Model:
+    """Return a reference, its side read from its name."""
+    volume = _placed.load(path, None, WHOLE)
+    return Model(volume, _placed.side_of(volume.name or path.name))

@@ -98,7 +98,8 @@ def register(
         ``matrix`` (4 x 4, takes points of OUT to points of MOVING), ``correlation``, ``overlap``,
         ``coverage``, ``mutual_information``, ``confidence``, ``review`` with ``reasons``,
         ``expected_error_um``, ``inverse_error_um``, ``growth``, ``fragments``, ``translation_mm``,
-        ``angle_deg``, ``mirrored``, ``mirrored_correlation``; with a frame or halfway also
+        ``angle_deg``, ``mirrored`` (whether the map mirrors; the name then says so), ``mirror_fits``,
+        ``mirrored_correlation``; with a frame or halfway also
         ``fixed_matrix``, from points of FIXED.
 
     Raises
@@ -133,7 +134,7 @@ def register(
         there = _placed.load(paths[1], voxel_um, fixed_slices)
         here = _placed.load(paths[0], voxel_um, moving_slices)
         hand = None if pose is None else poses.read(Path(pose), here.name)
-        found = _found(there, here, method, options, hand, context)
+        found = _by_names(_found(there, here, method, options, hand, context), here.name, there.name)
         grid, to_fixed = place.of(there, found.transform)
         whole = found.transform.after(to_fixed)
         results = _results(found) | _placed.placement(whole) | {"method": method}
@@ -219,6 +220,19 @@ def _found(
     return found
 
 
+def _by_names(found: Registration, moving: str, fixed: str) -> Registration:
+    """Return a pose, marked where the sides that names say and the form that fits contradict each other."""
+    here, there = _placed.said_side(moving), _placed.said_side(fixed)
+    if found.mirror_fits is None or None in (here, there) or (here != there) == found.mirror_fits:
+        return found
+    if found.mirror_fits:
+        says = f"Both bones are named {here}, but the mirror image fits better"
+    else:
+        says = f"The bones are named {here} and {there}, but fit each other unmirrored"
+    reasons = (*found.reasons, f"{says}: one of the names is wrong, or one of the bones.")
+    return replace(found, review=True, confidence=0.0, reasons=reasons)
+
+
 def _results(found: Registration) -> dict[str, Any]:
     return {
         "kind": str(found.transform.kind),
@@ -232,6 +246,7 @@ def _results(found: Registration) -> dict[str, Any]:
         "reasons": list(found.reasons),
         "notes": list(found.notes),
         "mirrored_correlation": found.mirrored_correlation,
+        "mirror_fits": found.mirror_fits,
         "expected_error_um": found.expected_error_um,
         **_checks(found),
     }
