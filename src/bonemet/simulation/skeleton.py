@@ -26,7 +26,7 @@ from bonemet.simulation.packed import BREAK, FOCUS, ZONES, Shape
 from bonemet.simulation.pose import MIRROR_X, ScanPose
 from bonemet.simulation.remodelling import thinning, turnover
 from bonemet.simulation.shapes import Array, Sweep, no_sweep
-from bonemet.simulation.tissue import ROD, share_of_tissue
+from bonemet.simulation.tissue import ROD, sample_points
 from bonemet.simulation.trabeculae import kept_for, waves
 
 LABELS = {
@@ -131,10 +131,15 @@ def _kept(seed: int, name: str, s: Sizes) -> float:
     table = Shape(sweep, rows, zones, *texture, np.zeros((0, FOCUS)), np.zeros(6), tissue).pack()
     points = _region(sweep, rows, zones[0])
     at = int(table[ZONES]) + KEPT
+    found_at = np.empty((len(points), 3))
+    sample_points(table, points, found_at)
+    points = np.ascontiguousarray(points[found_at[:, 0] <= -REGION_DEPTH_MM])
+    found_at = np.empty((len(points), 3))
 
     def excess(kept: float) -> float:
         table[at] = kept
-        return share_of_tissue(table, points, REGION_DEPTH_MM) - s.tb_fraction
+        sample_points(table, points, found_at)
+        return float(np.mean(found_at[:, 1] <= 0.0)) - s.tb_fraction
 
     low, high = 0.02, 0.95
     below, above = excess(low), excess(high)

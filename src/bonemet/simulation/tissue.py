@@ -48,7 +48,6 @@ __all__ = [
     "outline",
     "sample",
     "sample_points",
-    "share_of_tissue",
     "smooth_step",
 ]
 
@@ -325,20 +324,6 @@ def sample_points(t: Array, points: Array, out: Array) -> None:
     """Fill ``out`` (n, 3) with the samples at points (n, 3) given as (x, y, z) in the bone's frame."""
     for i in range(points.shape[0]):
         out[i, 0], out[i, 1], out[i, 2] = sample(t, points[i, 0], points[i, 1], points[i, 2])
-
-
-@fast_kernel
-def share_of_tissue(t: Array, points: Array, depth: float) -> float:
-    """Return the share of the points (n, 3) at least so deep (mm) within the outline that are tissue."""
-    inside = solid = 0
-    for i in range(points.shape[0]):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        if outline(t, x, y, z) > -depth:
-            continue
-        inside += 1
-        if sample(t, x, y, z)[1] <= 0.0:
-            solid += 1
-    return solid / max(inside, 1)
 
 
 @fast_kernel

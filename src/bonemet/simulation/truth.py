@@ -21,12 +21,14 @@ from bonemet.simulation.disease import fracture
 from bonemet.simulation.growth import growth
 from bonemet.simulation.longbones import fusion_mm, head_in_femur
 from bonemet.simulation.packed import BREAK
-from bonemet.simulation.render import BLOCK, paint_parts
+from bonemet.simulation.render import paint_parts
 from bonemet.simulation.shapes import Array
 from bonemet.simulation.skeleton import Part, long_bone
 from bonemet.simulation.tissue import new_bone_mm, outline, sample, sample_points
 
 _FINE_MM = 0.02
+_CUBE = 4
+"""Voxels along the edges of cubes that are passed over where no bone is near."""
 _SPARE_MM = 0.6
 """By how much the grid of a bone's own frame reaches beyond the bone of week 0, to serve all weeks."""
 
@@ -46,22 +48,14 @@ def points_in_bone(animal: Animal, week: int, bone: str, points_mm: NDArray[Any]
     return out
 
 
-@fast_kernel
-def _fill_contour(table: Array, frame: Array, out: NDArray[np.bool_]) -> None:
-    """Tell which points (x, y) of a level lie within the outer contour; ``frame``: first point, spacing."""
-    reach = new_bone_mm(table)
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            x, y = frame[0] + i * frame[3], frame[1] + j * frame[3]
-            d = outline(table, x, y, frame[2])
-            out[i, j] = d <= 0.0 or (d < reach and sample(table, x, y, frame[2])[0] <= 0.0)
-
-
 def _contours(part: Part, table: Array, z: float) -> int:
     """Return the number of separate outer contours at a level of the tibia's frame."""
-    size = np.ceil((part.high[:2] - part.low[:2]) / _FINE_MM).astype(int)
-    filled = np.zeros(size, np.bool_)
-    _fill_contour(table, np.array([*part.low[:2], z, _FINE_MM]), filled)
+    xs = np.arange(part.low[0], part.high[0], _FINE_MM)
+    ys = np.arange(part.low[1], part.high[1], _FINE_MM)
+    points = np.stack(np.meshgrid(xs, ys, [z], indexing="ij"), -1).reshape(-1, 3)
+    out = np.empty((len(points), 3))
+    sample_points(table, points, out)
+    filled = (out[:, 0] <= 0).reshape(len(xs), len(ys))
     return int(ndimage.label(filled, np.ones((3, 3)))[1])
 
 
@@ -177,17 +171,17 @@ def _tissue(table: Array, frame: Array, out: NDArray[np.uint8]) -> float:
     Returns how many voxels the tissue fills, those that a surface crosses counted by their share.
     """
     step, total = frame[3], 0.0
-    reach = 1.3 * step * BLOCK * 0.5 * np.sqrt(3.0) + new_bone_mm(table)
-    for k0 in range(0, out.shape[0], BLOCK):
-        for j0 in range(0, out.shape[1], BLOCK):
-            for i0 in range(0, out.shape[2], BLOCK):
-                half = 0.5 * (BLOCK - 1) * step
+    reach = 1.3 * step * _CUBE * 0.5 * np.sqrt(3.0) + new_bone_mm(table)
+    for k0 in range(0, out.shape[0], _CUBE):
+        for j0 in range(0, out.shape[1], _CUBE):
+            for i0 in range(0, out.shape[2], _CUBE):
+                half = 0.5 * (_CUBE - 1) * step
                 x, y, z = frame[0] + i0 * step, frame[1] + j0 * step, frame[2] + k0 * step
                 if outline(table, x + half, y + half, z + half) > reach:
                     continue
-                for k in range(k0, min(k0 + BLOCK, out.shape[0])):
-                    for j in range(j0, min(j0 + BLOCK, out.shape[1])):
-                        for i in range(i0, min(i0 + BLOCK, out.shape[2])):
+                for k in range(k0, min(k0 + _CUBE, out.shape[0])):
+                    for j in range(j0, min(j0 + _CUBE, out.shape[1])):
+                        for i in range(i0, min(i0 + _CUBE, out.shape[2])):
                             x, y, z = frame[0] + i * step, frame[1] + j * step, frame[2] + k * step
                             _, tissue, _ = sample(table, x, y, z)
                             total += min(max(0.5 - tissue / step, 0.0), 1.0)
