@@ -106,7 +106,7 @@ def segment(
         "threshold": threshold,
         "left": left,
         "method": method,
-        "voxel_um": voxel_um,
+        "voxel_um": None if voxel_um is None else float(voxel_um),
         "name": name,
     }
     if entry.as_dict() is not None:
