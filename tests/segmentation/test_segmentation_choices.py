@@ -9,7 +9,8 @@ from scipy import ndimage
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.dataset import settings
-from bonemet.segmentation.choices import Choice, cut, parse, recorded
+from bonemet.segmentation import slabs
+from bonemet.segmentation.choices import Choice, Cut, cut, parse, recorded
 from bonemet.segmentation.threshold import bone_threshold, half_height, local_bone
 
 GREY = Quantity(Kind.GREY, (0.0, 0.51), 255)
@@ -118,9 +119,7 @@ def test_a_local_threshold_keeps_a_strut_that_partial_volume_has_dimmed_and_adds
     assert (local | ~plain).all()  # never less than the global one
 
 
-def test_a_local_threshold_in_slabs_is_that_of_the_whole():
-    from bonemet.segmentation.slabs import survey
-
+def test_a_local_threshold_in_slabs_is_that_of_the_whole(monkeypatch):
     rng = np.random.default_rng(4)
     grey = rng.integers(40, 120, (64, 20, 24)).astype(np.uint8)
     whole = local_bone(grey, (0.1, 0.1, 0.1), 100, 70)
@@ -131,9 +130,10 @@ def test_a_local_threshold_in_slabs_is_that_of_the_whole():
         def __getitem__(self, key):
             return grey[key]
 
-    seen = survey(Slices(), (0.1, 0.1, 0.1), 100, (4, 4, 4), low=70)
-    box = tuple(slice(0, n) for n in grey.shape)
-    assert np.array_equal(seen.mask[box], whole)
+    monkeypatch.setattr(slabs, "CHUNK_BYTES", 7 * grey[0].size)
+    lifted = slabs.working_copy(Slices(), (0.1, 0.1, 0.1), Cut(100.0, "local", 70.0), (1, 1, 1))
+    assert np.array_equal(lifted >= 100, whole)
+    assert np.array_equal(lifted[~whole], grey[~whole])
 
 
 def test_what_is_recorded_serves_the_studys_other_scans():

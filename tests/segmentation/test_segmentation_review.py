@@ -11,6 +11,7 @@ from bonemet.dataset import derived, layout, review
 from bonemet.dataset.layout import Component
 from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
+from bonemet.reporting.report import report
 from bonemet.segmentation.limbs import segment_limbs
 from bonemet.segmentation.names import Label
 from bonemet.segmentation.revision import Revision
@@ -179,6 +180,9 @@ def test_a_studys_review_is_honoured_on_its_next_run_and_its_marks_are_collected
     assert femur.is_dir()
     assert marked_bones(tmp_path, key) == {"871 week 0 right tibia", "871 week 0 right femur"}
     assert collect(tmp_path).results["review"] == ["871 week 0 right femur", "871 week 0 right tibia"]
+    page = (tmp_path / report(tmp_path).outputs[0]).read_text(encoding="utf-8")
+    assert page.count('right femur <span class="flag">review</span>') == 1
+    assert "Only one leg was found, so its side is a guess." in page
     template = tmp_path / review.NAME
     assert "# accept" in template.read_text(encoding="utf-8")
 
@@ -190,6 +194,9 @@ def test_a_studys_review_is_honoured_on_its_next_run_and_its_marks_are_collected
     assert second.revised == {"871"}
     assert not femur.exists()
     assert collect(tmp_path).results["review"] == []
+    page = (tmp_path / report(tmp_path).outputs[0]).read_text(encoding="utf-8")
+    assert 'right tibia <span class="good">accepted</span>' in page
+    assert '<span class="flag">review</span>' not in page
     assert derived.labels_folder(tmp_path, key).is_dir()
     third = runs._Run(tmp_path, False, runs.SILENT)
     third.scan(key, recon)

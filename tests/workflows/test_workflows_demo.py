@@ -136,6 +136,9 @@ def test_figure_4_of_the_paper_runs(study, tmp_path):
     names = {p.name for p in (tmp_path / "Seg-CT").rglob("*") if p.is_dir()}
     for bone in ("left tibia", "left femur", "right tibia", "right femur"):
         assert any(bone in name for name in names), (bone, names)
+    both = splitter.batch_split(["871", "872"])
+    assert both["871"].done_before
+    assert (tmp_path / "Seg-CT" / "872 week 0" / "872 week 0 left tibia").is_dir()
 
 
 def test_figures_5_and_6_of_the_paper_run(study, tmp_path):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bonemet.core.context import SILENT, Context
-from bonemet.core.errors import InputError, SettingsError
+from bonemet.core.errors import BonemetError, InputError, MissingInputError, SettingsError
 from bonemet.core.ids import ScanKey
 from bonemet.segmentation.threshold import PUBLISHED
 from bonemet.stages.outcome import Outcome
@@ -27,11 +27,14 @@ class ReconCTSegmentation:
     method
         ``default``, or ``published`` for the paper's own method.
     threshold
-        Bone is grey >= threshold; the published one by default.
+        Bone is grey >= threshold; the published one by default. Also ``0.12/mm`` and other choices of
+        :func:`bonemet.stages.segment.segment`.
     left
         At which end of the columns the left leg lies.
     voxel_um
         Voxel size, for stacks that do not bring theirs.
+    review
+        A review file, in which a person changes or accepts what was found.
     overwrite
         Whether earlier results may be replaced.
     context
@@ -48,9 +51,10 @@ class ReconCTSegmentation:
         config: Mapping[str, Any],
         *,
         method: Method = "default",
-        threshold: float | None = PUBLISHED,
+        threshold: float | str | None = PUBLISHED,
         left: Left = "low-x",
         voxel_um: float | None = None,
+        review: str | Path | None = None,
         overwrite: bool = False,
         context: Context = SILENT,
     ) -> None:
@@ -67,6 +71,7 @@ class ReconCTSegmentation:
             "threshold": threshold,
             "left": left,
             "voxel_um": voxel_um,
+            "review": review,
             "overwrite": overwrite,
             "context": context,
         }
@@ -103,6 +108,56 @@ class ReconCTSegmentation:
             raise SettingsError("split_image needs an output folder, or the config key 'masterout'.")
         title = self._title(str(image_title))
         return segment(input_folder, Path(where) / title, name=title, **self._settings)
+
+    def batch_split(
+        self, image_titles: Sequence[str] | None = None, output_folder: str | Path | None = None
+    ) -> dict[str, Outcome]:
+        """Split several reconstructions of the ``masterfolder``; one that fails does not keep the rest.
+
+        Parameters
+        ----------
+        image_titles
+            Animals (``871``) to split, all by default: the folders ``MASTERFOLDER/871/week 0`` of the
+            config's week, or ``MASTERFOLDER/871`` where there is none.
+        output_folder
+            As of :meth:`split_image`.
+
+        Returns
+        -------
+        dict
+            Outcomes by title.
+
+        Raises
+        ------
+        SettingsError
+            If the config has no ``masterfolder``.
+        InputError
+            At the end, naming every scan that failed and why; the others are done.
+        """
+        master = self.config.get("masterfolder")
+        if master is None:
+            raise SettingsError("batch_split needs the config key 'masterfolder'.")
+        root = Path(master)
+        if not root.is_dir():
+            raise MissingInputError(f"The masterfolder {root} does not exist; check the config.")
+        titles = list(image_titles or sorted(p.name for p in root.iterdir() if p.is_dir()))
+        done: dict[str, Outcome] = {}
+        failed: list[str] = []
+        for title in titles:
+            try:
+                done[title] = self.split_image(self._scan(root, str(title)), str(title), output_folder)
+            except BonemetError as error:
+                failed.append(f"{title}: {error}")
+        if failed:
+            raise InputError(
+                f"{len(failed)} of {len(titles)} scans were not split ({len(done)} were). " + " ".join(failed)
+            )
+        return done
+
+    def _scan(self, root: Path, title: str) -> Path:
+        """Return an animal's folder of slices: that of the config's week, else its own."""
+        week = None if self._week is None else root / title / f"week {self._week}"
+        return week if week is not None and week.is_dir() else root / title
 
     def _title(self, image_title: str) -> str:
         """Return animal and week: the title's own week, else the config's."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bonemet.cli.console import execute
 from bonemet.cli.options import Debug, Json, MemoryGb, Overwrite, Threshold, VoxelUm, Workers
+
+if TYPE_CHECKING:
+    from bonemet.core.context import Context
+    from bonemet.stages.outcome import Outcome
 
 
 def info(
@@ -150,6 +154,9 @@ def segment(
         Path | None,
         typer.Option(help="Review file (.toml): what a person changed or accepted.", show_default=False),
     ] = None,
+    many: Annotated[
+        bool, typer.Option("--many", help="RECON holds many scans: segment all that lie below it.")
+    ] = False,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
@@ -161,21 +168,28 @@ def segment(
 
     Example: `bonemet segment "Recon-CT/871/week 0" bones --left low-x`
     """
+    from bonemet.core.errors import SettingsError
     from bonemet.stages.segment import segment as function
+    from bonemet.stages.segment_many import segment_many
+
+    settings = {
+        "threshold": threshold,
+        "left": left,
+        "method": method,
+        "review": review,
+        "voxel_um": voxel_um,
+        "overwrite": overwrite,
+    }
+
+    def work(c: Context) -> Outcome:
+        if not many:
+            return function(recon, out, name=name, context=c, **settings)  # type: ignore[arg-type]
+        if name is not None:
+            raise SettingsError("Many scans are named by their folders; leave --name out.")
+        return segment_many(recon, out, context=c, **settings)
 
     execute(
-        lambda c: function(
-            recon,
-            out,
-            threshold=threshold,
-            left=left,  # type: ignore[arg-type]
-            method=method,  # type: ignore[arg-type]
-            name=name,
-            review=review,
-            voxel_um=voxel_um,
-            overwrite=overwrite,
-            context=c,
-        ),
+        work,
         as_json=as_json,
         debug=debug,
         workers=workers,

@@ -233,19 +233,20 @@ def refine_labels(
         _between(first + k, factors[0], labels.shape[0], sides[0], share, 0)
         for j in range(out.shape[1]):
             _between(j, factors[1], labels.shape[1], sides[1], share, 1)
-            last = -1
-            alike = False
-            for i in range(out.shape[2]):
-                low = (2 * i + 1 - factors[2]) // (2 * factors[2])
-                if low != last or i == 0:
-                    _between(i, factors[2], labels.shape[2], sides[2], share, 2)
-                    alike = _alike(labels, sides)
-                    last = low
-                if alike:
-                    out[k, j, i] = labels[sides[0, 0], sides[1, 0], sides[2, 0]]
+            i = 0
+            low = -1
+            while i < out.shape[2]:
+                # Up to here voxels lie between the same two coarse columns.
+                stop = min(out.shape[2], factors[2] * (2 * low + 3) // 2)
+                _between(i, factors[2], labels.shape[2], sides[2], share, 2)
+                if _alike(labels, sides):
+                    out[k, j, i:stop] = labels[sides[0, 0], sides[1, 0], sides[2, 0]]
                 else:
-                    _between(i, factors[2], labels.shape[2], sides[2], share, 2)
-                    out[k, j, i] = _vote(labels, sides, share, weights)
+                    for m in range(i, stop):
+                        _between(m, factors[2], labels.shape[2], sides[2], share, 2)
+                        out[k, j, m] = _vote(labels, sides, share, weights)
+                i = stop
+                low += 1
 
 
 @kernel

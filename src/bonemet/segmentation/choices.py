@@ -17,6 +17,7 @@ from bonemet.segmentation.threshold import (
     bone_threshold,
     from_attenuation,
     half_height,
+    otsu_bone,
     scan_histogram,
 )
 
@@ -148,7 +149,7 @@ def cut(
         return Cut(float(PUBLISHED), "published")
     counts, values = scan_histogram(grey, mapper)
     if choice.way == "otsu":
-        return Cut(bone_threshold(grey, mapper), "otsu")
+        return Cut(otsu_bone(counts, values), "otsu")
     found = half_height(counts, values)
     if choice.way == "half-height":
         return Cut(found.halfway, "half-height")

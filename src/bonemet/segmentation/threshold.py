@@ -229,7 +229,8 @@ def half_height(histogram: NDArray[Any] | Sequence[int], values: NDArray[Any] | 
     """Return the threshold halfway between soft tissue and solid bone: an edge's true place after blur.
 
     Solid bone is the highest peak above the threshold of :func:`otsu_bone`; where partial volumes leave no
-    peak there, the value that a quarter of what lies above that threshold exceeds.
+    peak there, the value that a tenth of what lies above that
+    threshold exceeds.
 
     Parameters
     ----------
@@ -268,14 +269,14 @@ def _soft(counts: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[flo
 
 
 def _solid(counts: NDArray[np.float64], values: NDArray[np.float64]) -> float:
-    """Return the peak of a class of bone, or its upper quartile where it has none."""
+    """Return the peak of a class of bone, or the value that a tenth of it exceeds where it has none."""
     smooth = ndimage.gaussian_filter1d(counts, max(1.0, len(counts) / 40), mode="nearest")
     inner = np.flatnonzero((smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] >= smooth[2:])) + 1
     inner = inner[smooth[inner] >= 0.2 * smooth.max()]
     if inner.size:
         return float(values[inner[np.argmax(smooth[inner])]])
     share = np.cumsum(counts) / max(counts.sum(), 1e-300)
-    return float(values[int(np.searchsorted(share, 0.75))])
+    return float(values[int(np.searchsorted(share, 0.9))])
 
 
 def local_bone(

@@ -97,6 +97,8 @@ def segment(
     """
     source, target = Path(recon), Path(out)
     choice = None if threshold is None else choices.parse(threshold)
+    if choice is not None and choice.way == "grey":
+        threshold = choice.amount  # the same however it was written
     _refuse_settings(left, method)
     title = name or (None if review is None else _title(source, voxel_um))
     entry = reviews.Entry() if review is None else reviews.read(Path(review), str(title))
@@ -104,7 +106,7 @@ def segment(
         "threshold": threshold,
         "left": left,
         "method": method,
-        "voxel_um": voxel_um,
+        "voxel_um": None if voxel_um is None else float(voxel_um),
         "name": name,
     }
     if entry.as_dict() is not None:
