@@ -284,7 +284,7 @@ class _Scan:
                 if alone and self._at_knee(label, fine, box, piece):
                     seeds[box][piece] = 2
             if main is None and seeds.any():
-                main = large
+                main = (pieces > 0) | deep
         if main is None:
             return np.zeros_like(body)
         box = _widened(box_of(seeds > 0), 8, body.shape)
