@@ -183,7 +183,9 @@ class _Scan:
             own = out[fine] == label
             if levels is not None:
                 loose = self.sesamoids(label, fine, body, own, levels)
-                out[fine][loose & (self.grey[fine] >= self.threshold)] = Label.OTHER
+                out[fine][loose] = np.where(
+                    self.grey[fine][loose] >= self.threshold, np.uint8(Label.OTHER), 0
+                )
                 own &= ~loose
                 body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
