@@ -1,11 +1,13 @@
 """Segmentation: outlines, labels and sides of the four long bones against planted truth.
 
 python benchmarks/segmentation.py [--quick] [--json] [--only volumes,fine,xray]
-    [--cases N] [--fine-cases N] [--xray-cases N] [--first SEED] [--cache FOLDER] [--rows FILE]
+    [--cases N] [--fine-cases N] [--xray-cases N] [--start K] [--first SEED] [--cache FOLDER]
+    [--rows FILE] [--told FILE]
 
 Every third animal has lost 30 % of the bone of one proximal tibia (osteolytic, week 5); the others are as
 drawn: weeks 0 to 5 after inoculation, knees bent by 0 to 60 degrees, one up to 15 % higher. ``--cache`` keeps
-simulated volumes between runs, ``--rows`` writes one line of JSON per bone.
+simulated volumes between runs. ``--rows`` adds one line of JSON per bone to a file, and ``--told`` gives the
+figures of such a file, so that cases may be run in several goes (``--start`` is the first case of one).
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class Row:
 
     Attributes
     ----------
-    case, method, bone
+    part, case, method, bone
         Which.
     dice
         Of the filled outlines.
@@ -61,6 +63,7 @@ class Row:
         Of processor time, for the whole volume.
     """
 
+    part: str
     case: int
     method: str
     bone: str
@@ -127,7 +130,7 @@ def distances(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 def score(
-    case: Case, method: str, found: LimbSegmentation, threshold: float, seconds: float
+    case: Case, part: str, method: str, found: LimbSegmentation, threshold: float, seconds: float
 ) -> Iterator[Row]:
     """Yield a row for each long bone."""
     trust = {b.label: b.confidence for b in found.bones}
@@ -136,6 +139,7 @@ def score(
         size = max(int(np.count_nonzero(b)), 1)
         named = found.labels[b & (case.grey >= threshold)]
         yield Row(
+            part,
             case.seed,
             method,
             BONE_NAMES[label],
@@ -150,15 +154,15 @@ def score(
         )
 
 
-def judge(case: Case, published: bool) -> list[Row]:
+def judge(case: Case, part: str) -> list[Row]:
     """Segment a case by the default method, and by the published one."""
     start, threshold = time.process_time(), bone_threshold(case.grey)
     found = segment_limbs(case.grey, case.spacing_mm, threshold)
-    rows = list(score(case, "default", found, threshold, time.process_time() - start))
-    if published and case.grey.dtype == np.uint8:
+    rows = list(score(case, part, "default", found, threshold, time.process_time() - start))
+    if part != "fine" and case.grey.dtype == np.uint8:
         start = time.process_time()
         found = segment_published(case.grey, case.spacing_mm, PUBLISHED)
-        rows += score(case, "published", found, PUBLISHED, time.process_time() - start)
+        rows += score(case, part, "published", found, PUBLISHED, time.process_time() - start)
     return rows
 
 
@@ -203,27 +207,32 @@ def figures(what: str, rows: list[Row]) -> list[Figure]:
     return out
 
 
-def run(options: Any) -> list[Figure]:
-    """Run the parts asked for."""
+NAMES = {"volumes": "80 um", "fine": "40 um", "xray": "X-ray chain"}
+
+
+def told(rows: list[Row]) -> list[Figure]:
+    """Return the figures of rows, by kind of volume."""
+    kinds = [(NAMES[part], [r for r in rows if r.part == part]) for part in PARTS]
+    return [figure for name, own in kinds if own for figure in figures(name, own)]
+
+
+def run(options: Any) -> list[Row]:
+    """Run the cases asked for."""
     cache = None if options.cache is None else Path(options.cache)
     makers: dict[str, tuple[int, Callable[[int], Case]]] = {
         "volumes": (options.cases, lambda k: volume_case(k, 0.08, options.first, cache)),
         "fine": (options.fine_cases, lambda k: volume_case(k, 0.04, options.first, cache)),
         "xray": (options.xray_cases, lambda k: xray_case(k, options.first)),
     }
-    names = {"volumes": "80 um", "fine": "40 um", "xray": "X-ray chain"}
     out = []
     for part in options.only.split(","):
         count, make = makers[part]
-        count = min(count, 2) if options.quick else count
-        rows = []
-        for k in range(count):
-            rows += judge(make(k), published=part != "fine")
+        for k in range(options.start, options.start + (min(count, 2) if options.quick else count)):
+            found = judge(make(k), part)
+            out += found
             if options.rows:
                 with Path(options.rows).open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(asdict(r)) + "\n" for r in rows if r.case == options.first + k)
-        if rows:
-            out += figures(names[part], rows)
+                    file.writelines(json.dumps(asdict(r)) + "\n" for r in found)
     return out
 
 
@@ -236,5 +245,13 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=cases.FIRST, help="seeds below 1000 are for development")
     parser.add_argument("--cache", default=None, help="folder where simulated volumes are kept")
     parser.add_argument("--rows", default=None, help="file to which a line for each bone is added")
+    parser.add_argument(
+        "--told", default=None, help="file of --rows whose figures are wanted; nothing is run"
+    )
+    parser.add_argument("--start", type=int, default=0, help="number of the first case")
     chosen = parser.parse_args()
-    show(run(chosen), chosen, repetitions=1)
+    if chosen.told:
+        lines = Path(chosen.told).read_text(encoding="utf-8").splitlines()
+        show(told([Row(**json.loads(line)) for line in lines]), chosen, repetitions=1)
+    else:
+        show(told(run(chosen)), chosen, repetitions=1)

@@ -26,6 +26,7 @@ SPECK_MM3 = 0.02
 SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
 BELOW_JOINT_MM = 1.0
 BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
+FLAKE_MM = 0.14  # radius that flakes of a thin cortex do not reach
 ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
@@ -182,7 +183,9 @@ class _Scan:
             own = out[fine] == label
             if levels is not None:
                 loose = self.sesamoids(label, fine, body, own, levels)
-                out[fine][loose & (self.grey[fine] >= self.threshold)] = Label.OTHER
+                out[fine][loose] = np.where(
+                    self.grey[fine][loose] >= self.threshold, np.uint8(Label.OTHER), 0
+                )
                 own &= ~loose
                 body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
@@ -267,28 +270,36 @@ class _Scan:
 
         They are pieces of bright bone that lie outside of all that is not theirs.
         """
-        seeds = np.zeros(body.shape, np.uint8)
+        seeds, main = np.zeros(body.shape, np.uint8), None
+        deep = ndimage.distance_transform_edt(body) > RIM
         for share in BRIGHT:
             pieces, n = ndimage.label(own & (self.grey[fine] >= levels.grey(share)))
             sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
             boxes = ndimage.find_objects(pieces)
             large = (pieces > 0) & (sizes[pieces] >= SESAMOID_MM3)
-            core = filled(large, own, self.spacing_mm)
+            outside = ~(large | deep)
             for k in np.flatnonzero((sizes[1:] >= SPECK_MM3) & (sizes[1:] < SESAMOID_MM3)) + 1:
                 box = _widened(boxes[k - 1], 3, body.shape)
                 piece = pieces[box] == k
                 around = ndimage.binary_dilation(piece, iterations=2) & ~piece
-                if np.mean(~core[box][around]) > ALONE and self._at_knee(label, fine, box, piece):
+                alone = np.mean(outside[box][around]) > ALONE and self._is_thick(piece)
+                if alone and self._at_knee(label, fine, box, piece):
                     seeds[box][piece] = 2
-            seeds[large & (seeds == 0)] = 1
-            seeds[(seeds == 1) & (self.grey[fine] < levels.grey(BRIGHT[-1]))] = 0
-        if not seeds.any():
+            if main is None and seeds.any():
+                main = (pieces > 0) | deep
+        if main is None:
             return np.zeros_like(body)
         box = _widened(box_of(seeds > 0), 8, body.shape)
-        seeds[(ndimage.distance_transform_edt(body) > 4) & (seeds == 0)] = 1
+        beside = ndimage.binary_dilation(seeds > 0, iterations=3)
+        seeds[main & ~beside] = 1
         parted = np.zeros(body.shape, bool)
         parted[box] = joints.part_along_dark(self.grey[fine][box], seeds[box], own[box]) == 2
         return parted
+
+    def _is_thick(self, piece: Mask) -> bool:
+        """Tell whether a piece of bright bone, its inside filled, is thicker than a flake of a wall."""
+        solid = np.pad(filled(piece, np.ones_like(piece), self.spacing_mm), 1)
+        return float(ndimage.distance_transform_edt(solid, sampling=self.spacing_mm).max()) >= FLAKE_MM
 
     def _at_knee(self, label: Label, fine: Box, box: Box, piece: Mask) -> bool:
         """Tell whether a small piece of a bone is no part of it: beside the tibia's shaft is its fibula."""

@@ -60,9 +60,10 @@ def anchors(near: NDArray[np.uint8], bone: NDArray[np.uint8], zone: Mask) -> NDA
 
 
 def part_along_dark(grey: NDArray[Any], sure: NDArray[np.uint8], place: Mask) -> NDArray[np.uint8]:
-    """Return labels (z, y, x) grown from where they are sure, bright voxels first (Beucher and Meyer 1993).
+    """Return labels (z, y, x) grown from where they are sure, bright voxels first.
 
-    So two labels meet where it is darkest between them, which is the joint space between two bones.
+    That is a watershed of the grey values (Meyer 1994, doi:10.1016/0165-1684(94)90060-4), so two labels
+    meet where it is darkest between them, which is the joint space between two bones.
 
     Parameters
     ----------

@@ -1,0 +1,126 @@
+"""Outlines at their true place: blurred walls of any thickness, joints, and bones that disease has eaten."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from bonemet.segmentation import joints, mirror, outline, walls
+
+SOFT, BONE = 45.0, 270.0
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+def blurred_shell(radius, wall, blur, size=44, fine=3):
+    """A hollow ball, sampled finely and blurred; returns grey values and the filled truth."""
+    n = size * fine
+    axis = (np.arange(n) - n / 2 + 0.5) / fine
+    r = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    solid = ((r < radius) & (r > radius - wall)).astype(np.float32)
+    solid = ndimage.gaussian_filter(solid, blur * fine)[
+        fine // 2 :: fine, fine // 2 :: fine, fine // 2 :: fine
+    ]
+    grey = SOFT + (BONE - SOFT) * solid
+    noise = np.random.default_rng(0).normal(0, 3, grey.shape)
+    truth = r[fine // 2 :: fine, fine // 2 :: fine, fine // 2 :: fine] < radius
+    return np.clip(np.rint(grey + noise), 0, 255).astype(np.uint8), truth
+
+
+@given(st.floats(0.3, 12.0), st.floats(0.5, 2.0))
+def test_a_walls_top_tells_the_value_at_its_face(thick, blur):
+    x = np.linspace(-20, 20, 8001)
+    wall = ((x <= 0) & (x > -thick)).astype(float)
+    seen = ndimage.gaussian_filter1d(wall, blur / (x[1] - x[0]))
+    face = float(np.interp(0.0, x, seen))
+    assert float(walls.edge_share(np.array([seen.max()]))[0]) == pytest.approx(face, abs=0.02)
+
+
+@pytest.mark.parametrize("wall", [1.2, 2.0, 4.0])
+def test_the_outline_stands_at_the_face_of_thick_and_thin_walls(wall):
+    grey, truth = blurred_shell(15.0, wall, 1.0)
+    rough = ndimage.binary_fill_holes(grey >= 95)
+    found = outline.trace(grey, rough, np.ones_like(rough), walls.Levels(SOFT, BONE, 1.0))
+    assert dice(found, truth) > 0.99
+    assert dice(rough, truth) < 0.97  # what a threshold makes of it
+    assert np.count_nonzero(found) == pytest.approx(np.count_nonzero(truth), rel=0.015)
+
+
+def test_slabs_of_the_outline_are_the_whole(monkeypatch):
+    grey, _ = blurred_shell(15.0, 2.0, 1.0)
+    rough = ndimage.binary_fill_holes(grey >= 95)
+    own, levels = np.ones_like(rough), walls.Levels(SOFT, BONE, 1.0)
+    whole = outline.trace(grey, rough, own, levels)
+    monkeypatch.setattr(outline, "SLAB", 13)
+    assert np.array_equal(outline.trace(grey, rough, own, levels), whole)
+
+
+def test_where_there_is_no_wall_the_outline_stays():
+    grey, truth = blurred_shell(15.0, 3.0, 1.0)
+    grey[:, :, 30:] = SOFT
+    body = ndimage.binary_dilation(truth)
+    found = outline.trace(grey, body, np.ones_like(body), walls.Levels(SOFT, BONE, 1.0))
+    assert np.array_equal(found[:, :, 34:], body[:, :, 34:])
+    assert dice(found[:, :, :26], truth[:, :, :26]) > 0.985
+
+
+def test_an_outline_keeps_to_its_own_place():
+    grey, truth = blurred_shell(15.0, 3.0, 1.0)
+    own = np.ones_like(truth)
+    own[:15] = False
+    found = outline.trace(grey, truth & own, own, walls.Levels(SOFT, BONE, 1.0))
+    assert not found[:15].any()
+    assert dice(found, truth & own) > 0.985
+
+
+@pytest.mark.parametrize("blur", [0.8, 1.2])
+def test_levels_are_found_from_walls_as_thick_as_a_shafts(blur):
+    grey, truth = blurred_shell(15.0, 3.5 * blur, blur)
+    points, normals = outline.surface_points(truth, 300)
+    found = walls.find_levels([(grey, points, normals)], 255.0)
+    assert found.soft == pytest.approx(SOFT, abs=2)
+    assert found.bone - SOFT == pytest.approx(BONE - SOFT, rel=0.06)
+    assert found.blur == pytest.approx(blur, abs=0.2)
+
+
+def test_two_labels_meet_in_the_dark_between_bones():
+    grey = np.full((12, 14, 30), 40.0)
+    grey[:, :, 4:13] = grey[:, :, 16:26] = 200.0
+    grey = ndimage.gaussian_filter(grey, 1.0)
+    sure = np.zeros(grey.shape, np.uint8)
+    sure[:, :, 5], sure[:, :, 25] = 3, 2
+    parted = joints.part_along_dark(grey, sure, np.ones(grey.shape, bool))
+    assert (parted[:, :, :14] == 3).all()
+    assert (parted[:, :, 15:] == 2).all()
+
+
+def bent_bone():
+    """A crooked, tapering bone with a process: no turn lays it upon itself."""
+    z, y, x = np.ogrid[:90, :40, :44]
+    shaft = np.hypot(y - 18 - 0.05 * z, x - 20 - 3 * np.sin(z / 30)) < 9 - 0.05 * z
+    process = (z - 25) ** 2 + (y - 27) ** 2 + (x - 30) ** 2 < 49
+    return shaft & (z > 4) & (z < 85) | process
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.floats(-180, 180), st.floats(-20, 20), st.floats(-0.5, 0.5))
+def test_an_eaten_bone_finds_its_place_in_its_mirrored_fellow(turn, lean, shift):
+    h = 0.1
+    fellow = bent_bone()
+    model = mirror.pattern(fellow, (h, h, h))
+    ends = np.array([84, 22.2, 21.0]) * h, np.array([-1.0, 0.0, 0.0])
+    points = mirror.surface_mm(fellow, (h, h, h), 1500)
+    points = points[points[:, 0] > 2.6]  # its upper part is gone
+    rotation = Rotation.from_euler("zyx", [0, np.radians(lean), 0]) * Rotation.from_rotvec(
+        [np.radians(turn), 0, 0]
+    )
+    motion = rotation.as_matrix() @ mirror.FLIP
+    moved = points @ motion.T + 7.0
+    end = motion @ (ends[0] + [shift, 0, 0]) + 7.0, motion @ ends[1]
+    found = mirror.lay(moved, model, end, ends)
+    assert found.good
+    assert np.linalg.norm(found.apply(moved) - points, axis=1).max() < 0.12
