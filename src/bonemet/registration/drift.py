@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bonemet.registration.levels import SURFACE
 from bonemet.registration.part import Part
 from bonemet.registration.pose import across
 from bonemet.registration.rigid import Points
@@ -41,14 +42,22 @@ def drifting(points: Points, bone: Part, spacing: float) -> Points:
     steep = np.linalg.norm(points.gradients, axis=1)
     outward = -points.gradients / np.maximum(steep, 1e-9)[:, None]
     place = np.clip(bone.heights(points.mm), 0, 1)
-    ways = _hats(place) * _outer(points.mm, outward, bone, spacing)[:, None]
+    dense = points.values > SURFACE
+    ways = _hats(place) * _outer(points.mm, outward, dense, (bone, spacing))[:, None]
     return replace(points, outward=outward, ways=ways * ((ways > 0.2).sum(0) >= _LEAST))
 
 
 def _outer(
-    points_mm: NDArray[np.float64], outward: NDArray[np.float64], bone: Part, spacing: float
+    points_mm: NDArray[np.float64],
+    outward: NDArray[np.float64],
+    dense: NDArray[np.bool_],
+    where: tuple[Part, float],
 ) -> NDArray[np.bool_]:
-    """Tell which points lie on the outer surface: the outermost of their height and side, facing outwards."""
+    """Tell which points lie on the outer surface: the outermost of their height and side, facing outwards.
+
+    Where that is, dense points say, for a rim of soft tissue that was cut out with the bone has an edge, too.
+    """
+    bone, spacing = where
     sideways = across(bone.along)
     arm = (points_mm - bone.centre) @ sideways
     row = np.clip((bone.heights(points_mm) * _SLICES).astype(np.int64), 0, _SLICES - 1)
@@ -60,7 +69,7 @@ def _outer(
     turn = np.arctan2(arm[:, 1], arm[:, 0]) / (2 * np.pi) % 1
     sector = (turn * _SECTORS).astype(np.int64) % _SECTORS
     reach = np.zeros((_SLICES, _SECTORS))
-    np.maximum.at(reach, (row, sector), radius)
+    np.maximum.at(reach, (row[dense], sector[dense]), radius[dense])
     return np.asarray((facing > _FACING) & (radius > reach[row, sector] - _SKIN_VOXELS * spacing))
 
 
