@@ -3,7 +3,8 @@
 python benchmarks/segmentation_joint.py [--json] [--picture FILE]
 
 The data (ormir_xct's test joint) are looked for in ``../shared/data/finger-joint-hrpqct``.
-The threshold is found by ``half_height`` and the sizes are ``HUMAN``; neither is fitted to the contour.
+The threshold is found by ``half_height``, which knows nothing of the contour; the sizes are ``HUMAN``, which
+were chosen while looking at this joint.
 """
 
 from __future__ import annotations
