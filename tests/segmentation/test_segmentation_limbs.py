@@ -92,6 +92,20 @@ def test_one_leg_alone_is_never_sure_of_its_side():
     assert dice(found.labels == Label.RIGHT_TIBIA, truth == Label.RIGHT_TIBIA) > 0.9
 
 
+def test_a_tibia_eaten_over_half_its_circumference_keeps_its_outline_and_its_knee():
+    pose = Pose(flexion_deg=(20, 35), splay_deg=(5, 9), z_range_mm=(-17, 8), lesion_mm=2.0)
+    grey, truth = limbs(pose, H)
+    left = truth == Label.LEFT_TIBIA
+    whole = limbs(Pose(flexion_deg=(20, 35), splay_deg=(5, 9), z_range_mm=(-17, 8)), H)[0]
+    gone = np.count_nonzero(left & (whole >= T)) - np.count_nonzero(left & (grey >= T))
+    assert gone > 0.1 * np.count_nonzero(left & (whole >= T))
+    result = segment_limbs(grey, SPACING, T)
+    assert scores(result, truth)[Label.LEFT_TIBIA] > 0.95
+    assert scores(result, truth)[Label.LEFT_FEMUR] > 0.93
+    bone = next(b for b in result.bones if b.name == "left tibia")
+    assert any("drawn after the other leg" in reason for reason in bone.reasons)
+
+
 def test_what_is_no_limb_gets_no_name():
     rng = np.random.default_rng(0)
     z, y, x = np.ogrid[:120, :120, :120]

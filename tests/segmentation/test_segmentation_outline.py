@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from bonemet.segmentation import joints, mirror, outline, walls
+from bonemet.segmentation import joints, mirror, outline, sesamoids, walls
 
 SOFT, BONE = 45.0, 270.0
 
@@ -96,6 +96,30 @@ def test_two_labels_meet_in_the_dark_between_bones():
     parted = joints.part_along_dark(grey, sure, np.ones(grey.shape, bool))
     assert (parted[:, :, :14] == 3).all()
     assert (parted[:, :, 15:] == 2).all()
+
+
+def test_a_small_bone_that_touches_a_large_one_is_parted_from_it():
+    z, y, x = np.ogrid[:60, :44, :44]
+    r = np.sqrt((z - 22) ** 2 + (y - 22) ** 2 + (x - 22) ** 2)
+    small = (z - 44) ** 2 + (y - 22) ** 2 + (x - 22) ** 2 < 5**2
+    solid = ((r < 16) & (r > 13) | small).astype(float)
+    grey = SOFT + (BONE - SOFT) * ndimage.gaussian_filter(solid, 1.0)
+    body = ndimage.binary_fill_holes(grey >= 75)
+    assert ndimage.label(body)[1] == 1
+    own, levels, spacing = (
+        ndimage.binary_dilation(body, iterations=2),
+        walls.Levels(SOFT, BONE, 1.0),
+        (0.08,) * 3,
+    )
+    found = sesamoids.touching(grey, body, own, levels, spacing, lambda _: True)
+    assert found[small].mean() > 0.97
+    assert not found[np.broadcast_to(r < 16, found.shape)].any()
+    assert not sesamoids.touching(grey, body, own, levels, spacing, lambda _: False).any()
+    apart = body.copy()
+    apart[38:40] = False
+    kept = sesamoids.without_loose(apart, spacing, lambda voxel: voxel[0] > 40)
+    assert not kept[40:].any()
+    assert np.array_equal(kept[:40], apart[:40])
 
 
 def bent_bone():

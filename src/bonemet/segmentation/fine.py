@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from bonemet.segmentation import joints, mirror
-from bonemet.segmentation.components import Mask, Spacing, box_of
+from bonemet.segmentation import joints, mirror, sesamoids
+from bonemet.segmentation.components import Mask, Spacing
 from bonemet.segmentation.eaten import Eaten
 from bonemet.segmentation.names import LONG_BONES, Label
 from bonemet.segmentation.naming import Scene
@@ -23,11 +24,7 @@ Box = tuple[slice, ...]
 
 GROW = 2  # coarse voxels around a coarse bone in which its voxels are looked for
 SPECK_MM3 = 0.02
-SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
 BELOW_JOINT_MM = 1.0
-BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
-FLAKE_MM = 0.14  # radius that flakes of a thin cortex do not reach
-ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
 NEIGHBOURS, NEIGHBOUR_MM = 32, 0.3  # intact places by which the pattern is mended
@@ -181,16 +178,16 @@ class _Scan:
         for label in sorted(bodies, key=lambda k: (eaten is not None and k is eaten[0], k)):
             fine, body = bodies[label]
             own = out[fine] == label
+            at_knee = self.at_knee(label, fine)
             if levels is not None:
-                loose = self.sesamoids(label, fine, body, own, levels)
-                out[fine][loose] = np.where(
-                    self.grey[fine][loose] >= self.threshold, np.uint8(Label.OTHER), 0
-                )
-                own &= ~loose
+                small = sesamoids.touching(self.grey[fine], body, own, levels, self.spacing_mm, at_knee)
+                bright = self.grey[fine][small] >= self.threshold
+                out[fine][small] = np.where(bright, np.uint8(Label.OTHER), 0)
+                own &= ~small
                 body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
                     body = self.made_whole(fine, body, own, bodies[eaten[1]], levels)
-            bodies[label] = fine, self.without_sesamoids(label, fine, body)
+            bodies[label] = fine, sesamoids.without_loose(body, self.spacing_mm, at_knee)
             out[fine][own & ~body] = 0
             out[fine][body & ~bodies[label][1]] = Label.OTHER
 
@@ -265,63 +262,22 @@ class _Scan:
         deep = ndimage.distance_transform_edt(body) > RIM
         return np.asarray(body & (deep | (self.grey[fine] >= levels.grey(RIM_SHARE))))
 
-    def sesamoids(self, label: Label, fine: Box, body: Mask, own: Mask, levels: Levels) -> Mask:
-        """Return the places of small bones in a long bone's place, which touch it at the knee.
+    def at_knee(self, label: Label, fine: Box) -> Callable[[NDArray[np.float64]], bool]:
+        """Return what tells of a voxel of a bone's box whether a small bone of the knee may lie there.
 
-        They are pieces of bright bone that lie outside of all that is not theirs.
+        Beside a tibia's shaft there are only its fibula and what a lesion has left.
         """
-        seeds, main = np.zeros(body.shape, np.uint8), None
-        deep = ndimage.distance_transform_edt(body) > RIM
-        for share in BRIGHT:
-            pieces, n = ndimage.label(own & (self.grey[fine] >= levels.grey(share)))
-            sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
-            boxes = ndimage.find_objects(pieces)
-            large = (pieces > 0) & (sizes[pieces] >= SESAMOID_MM3)
-            outside = ~(large | deep)
-            for k in np.flatnonzero((sizes[1:] >= SPECK_MM3) & (sizes[1:] < SESAMOID_MM3)) + 1:
-                box = _widened(boxes[k - 1], 3, body.shape)
-                piece = pieces[box] == k
-                around = ndimage.binary_dilation(piece, iterations=2) & ~piece
-                alone = np.mean(outside[box][around]) > ALONE and self._is_thick(piece)
-                if alone and self._at_knee(label, fine, box, piece):
-                    seeds[box][piece] = 2
-            if main is None and seeds.any():
-                main = (pieces > 0) | deep
-        if main is None:
-            return np.zeros_like(body)
-        box = _widened(box_of(seeds > 0), 8, body.shape)
-        beside = ndimage.binary_dilation(seeds > 0, iterations=3)
-        seeds[main & ~beside] = 1
-        parted = np.zeros(body.shape, bool)
-        parted[box] = joints.part_along_dark(self.grey[fine][box], seeds[box], own[box]) == 2
-        return parted
-
-    def _is_thick(self, piece: Mask) -> bool:
-        """Tell whether a piece of bright bone, its inside filled, is thicker than a flake of a wall."""
-        solid = np.pad(filled(piece, np.ones_like(piece), self.spacing_mm), 1)
-        return float(ndimage.distance_transform_edt(solid, sampling=self.spacing_mm).max()) >= FLAKE_MM
-
-    def _at_knee(self, label: Label, fine: Box, box: Box, piece: Mask) -> bool:
-        """Tell whether a small piece of a bone is no part of it: beside the tibia's shaft is its fibula."""
         joint = self.coarse.knee_of(label)
-        if joint is None:
-            return True
-        knee, axis = joint
-        corner = np.array([b.start + f.start for b, f in zip(box, fine, strict=True)])
-        centre = np.argwhere(piece).mean(axis=0) + corner
-        point = (centre - self.coarse.origin) * np.asarray(self.spacing_mm)
-        return bool((point - knee) @ axis > -BELOW_JOINT_MM)
+        corner = np.array([f.start for f in fine]) - self.coarse.origin
 
-    def without_sesamoids(self, label: Label, fine: Box, body: Mask) -> Mask:
-        """Return a long bone without the small loose pieces at its knee: menisci, fabellae, patella."""
-        pieces, n = ndimage.label(body, np.ones((3, 3, 3)))
-        sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(self.spacing_mm))
-        out = body.copy()
-        for k, box in enumerate(ndimage.find_objects(pieces), start=1):
-            piece = pieces[box] == k
-            if n > 1 and sizes[k] < SESAMOID_MM3 and self._at_knee(label, fine, box, piece):
-                out[box][piece] = False
-        return out
+        def tell(voxel: NDArray[np.float64]) -> bool:
+            if joint is None:
+                return True
+            knee, axis = joint
+            point = (voxel + corner) * np.asarray(self.spacing_mm)
+            return bool((point - knee) @ axis > -BELOW_JOINT_MM)
+
+        return tell
 
     def _without_specks(self, body: Mask, inner: Mask | None) -> Mask:
         """Drop pieces that neither hold a coarse bone's inside nor a volume worth keeping."""
@@ -334,12 +290,6 @@ class _Scan:
             keep |= np.bincount(pieces[inner], minlength=n + 1) > 0
         keep[0] = False
         return np.asarray(keep[pieces])
-
-
-def _widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
-    return tuple(
-        slice(max(0, b.start - margin), min(n, b.stop + margin)) for b, n in zip(box, shape, strict=True)
-    )
 
 
 def opened(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:

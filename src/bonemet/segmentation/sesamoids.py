@@ -1,0 +1,98 @@
+"""Small bones at the knee that touch a long one: patella, fabellae, menisci."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bonemet.segmentation import joints
+from bonemet.segmentation.components import Mask, Spacing, box_of
+from bonemet.segmentation.outline import filled
+from bonemet.segmentation.walls import Levels
+
+Box = tuple[slice, ...]
+Judge = Callable[[NDArray[np.float64]], bool]
+
+SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
+LEAST_MM3 = 0.02
+BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
+FLAKE_MM = 0.14  # radius that flakes of a thin cortex do not reach
+DEEP = 2.5  # voxels within the outline
+ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
+
+
+def touching(
+    grey: NDArray[Any], body: Mask, own: Mask, levels: Levels, spacing_mm: Spacing, at_knee: Judge
+) -> Mask:
+    """Return the places of small bones within a long bone's place.
+
+    They are pieces of bright bone that are thicker than a flake of cortex and have no bone around them.
+
+    Parameters
+    ----------
+    grey
+        (z, y, x).
+    body, own
+        (z, y, x) first outline of the long bone, and its place.
+    levels
+        Of soft tissue and bone.
+    spacing_mm
+        (z, y, x).
+    at_knee
+        Tells of a voxel (z, y, x) whether a small bone may lie there.
+    """
+    seeds, main = np.zeros(body.shape, np.uint8), None
+    deep = ndimage.distance_transform_edt(body) > DEEP
+    for share in BRIGHT:
+        pieces, _ = ndimage.label(own & (grey >= levels.grey(share)))
+        sizes = np.bincount(pieces.reshape(-1)) * float(np.prod(spacing_mm))
+        inside = deep | ((pieces > 0) & (sizes[pieces] >= SESAMOID_MM3))
+        for k, found in enumerate(ndimage.find_objects(pieces), start=1):
+            if LEAST_MM3 <= sizes[k] < SESAMOID_MM3:
+                box = _widened(found, 3, body.shape)
+                piece = pieces[box] == k
+                if _stands_alone(piece, inside[box], spacing_mm) and at_knee(_centre(piece, box)):
+                    seeds[box][piece] = 2
+        if main is None and seeds.any():
+            main = (pieces > 0) | deep
+    parted = np.zeros(body.shape, bool)
+    if main is not None:
+        box = _widened(box_of(seeds > 0), 8, body.shape)
+        seeds[main & ~ndimage.binary_dilation(seeds > 0, iterations=3)] = 1
+        parted[box] = joints.part_along_dark(grey[box], seeds[box], own[box]) == 2
+    return parted
+
+
+def without_loose(body: Mask, spacing_mm: Spacing, at_knee: Judge) -> Mask:
+    """Return a long bone without the small pieces at its knee that do not touch it."""
+    pieces, n = ndimage.label(body, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(spacing_mm))
+    out = body.copy()
+    for k, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == k
+        if n > 1 and sizes[k] < SESAMOID_MM3 and at_knee(_centre(piece, box)):
+            out[box][piece] = False
+    return out
+
+
+def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing) -> bool:
+    """Tell whether a piece of bright bone is thick, its inside filled, and lies outside of the long bone."""
+    around = ndimage.binary_dilation(piece, iterations=2) & ~piece
+    if not np.mean(~inside[around]) > ALONE:
+        return False
+    solid = np.pad(filled(piece, np.ones_like(piece), spacing_mm), 1)
+    return float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max()) >= FLAKE_MM
+
+
+def _centre(piece: Mask, box: Box) -> NDArray[np.float64]:
+    return np.asarray(np.argwhere(piece).mean(axis=0) + [b.start for b in box])
+
+
+def _widened(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+    return tuple(
+        slice(max(0, b.start - margin), min(n, b.stop + margin)) for b, n in zip(box, shape, strict=True)
+    )
