@@ -323,6 +323,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     parser.add_argument("--pairs", type=int, default=200, help="longitudinal pairs")
+    parser.add_argument("--xray-preset", default="tiny", help="size of the simulated scans")
     parser.add_argument("--upright", type=int, default=100, help="tibiae to set upright")
     parser.add_argument("--peer-pairs", type=int, default=8, help="pairs for other programs, which are slow")
     parser.add_argument("--first", type=int, default=cases.FIRST, help="seed of the first pair")
@@ -335,7 +336,7 @@ def main() -> None:
             *pair_figures(8 if quick else options.pairs, voxel, options.first),
             same_bytes(voxel),
         ],
-        "xray": lambda: xray.figures(1 if quick else 5, note),
+        "xray": lambda: xray.figures(1 if quick else 5, note, options.xray_preset),
         "orientation": lambda: orientation_figures(8 if quick else options.upright, voxel),
         "size": lambda: size_figures(quick),
         "repeat": lambda: repeat_figures(2 if quick else 10, voxel / 2),

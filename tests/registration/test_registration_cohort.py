@@ -65,7 +65,7 @@ def test_no_bone_is_favoured(made):
 def test_the_mean_stands_upright_by_its_anatomy(made):
     frame = anatomical_frame(made.volume, "left")
     turn = np.degrees(np.arccos(np.diag(frame.transform.matrix[:3, :3])))
-    assert turn[2] < 0.2
+    assert turn[2] < 0.4  # a quarter of a voxel over the length
     assert turn[1] < 2.5  # voxels as large as these round the crest off
     assert not frame.review
     filled = np.flatnonzero((made.volume.array() > 75).any((1, 2)))
