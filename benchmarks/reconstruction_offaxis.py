@@ -135,6 +135,7 @@ def figures(off_axis_mm: float, seed: int, rows: int, slices: int) -> list[Figur
     line = rays(spectrum.single_energy(MONO_KEV))
     found["and 260 views of 0.8 degrees, pixels"] = measured(image(line), truth)
     found["the same with --accuracy fine"] = measured(image(line, Recipe(accuracy="fine")), truth)
+    found["the same with --filter ramp"] = measured(image(line, Recipe("ramp")), truth)
     found["and noise"] = measured(image(noisy(line)), truth)
     line = noisy(rays(tube))
     found["and hardening, uncorrected"] = measured(image(line), truth)
