@@ -12,9 +12,10 @@ from bonemet.dataset.layout import Component
 from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
 from bonemet.reporting.report import report
-from bonemet.segmentation.limbs import segment_limbs
+from bonemet.segmentation.choices import Cut
 from bonemet.segmentation.names import Label
 from bonemet.segmentation.revision import Revision
+from bonemet.segmentation.slabs import find_limbs
 from bonemet.stages.collect import collect, marked_bones
 from bonemet.stages.outcome import Outcome
 from bonemet.stages.segment import segment
@@ -23,6 +24,10 @@ from bonemet.workflows import run as runs
 H = 0.1
 SPACING = (H, H, H)
 T = 95.0
+
+
+def segmented(grey, revision=None):
+    return find_limbs(grey, SPACING, Cut(T, "given"), revision=revision).found
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +46,12 @@ def stack(scan, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(scan):
-    return segment_limbs(scan[0], SPACING, T)
+    return segmented(scan[0])
 
 
 def test_a_knee_slice_parts_the_leg_there_and_nowhere_else(scan, plain):
     leg = np.isin(plain.labels, (Label.RIGHT_TIBIA, Label.RIGHT_FEMUR))
-    found = segment_limbs(scan[0], SPACING, T, revision=Revision(knees={"right": 120}))
+    found = segmented(scan[0], Revision(knees={"right": 120}))
     again = np.isin(found.labels, (Label.RIGHT_TIBIA, Label.RIGHT_FEMUR))
     assert np.count_nonzero(leg ^ again) < 0.02 * np.count_nonzero(
         leg
@@ -60,7 +65,7 @@ def test_a_knee_slice_parts_the_leg_there_and_nowhere_else(scan, plain):
 def test_a_piece_takes_the_name_that_it_is_given(scan, plain):
     spine = np.argwhere(plain.labels == Label.SPINE)
     voxel = tuple(int(v) for v in spine[len(spine) // 2])
-    found = segment_limbs(scan[0], SPACING, T, revision=Revision(pieces=((voxel, "left femur"),)))
+    found = segmented(scan[0], Revision(pieces=((voxel, "left femur"),)))
     moved = (plain.labels == Label.SPINE) & (found.labels == Label.LEFT_FEMUR)
     assert moved[voxel]
     kept = ~np.isin(plain.labels, (Label.SPINE, Label.NONE))
@@ -70,7 +75,7 @@ def test_a_piece_takes_the_name_that_it_is_given(scan, plain):
 
 
 def test_a_dropped_bone_becomes_other_and_is_missing(scan, plain):
-    found = segment_limbs(scan[0], SPACING, T, revision=Revision(dropped=frozenset({"right femur"})))
+    found = segmented(scan[0], Revision(dropped=frozenset({"right femur"})))
     assert not (found.labels == Label.RIGHT_FEMUR).any()
     assert (found.labels[plain.labels == Label.RIGHT_FEMUR] == Label.OTHER).mean() > 0.99
     assert found.missing["right femur"] == "a person dropped it."
@@ -78,9 +83,9 @@ def test_a_dropped_bone_becomes_other_and_is_missing(scan, plain):
 
 def test_a_piece_where_there_is_no_bone_is_refused(scan):
     with pytest.raises(InputError, match="no bone is there"):
-        segment_limbs(scan[0], SPACING, T, revision=Revision(pieces=(((0, 0, 0), "left femur"),)))
+        segmented(scan[0], Revision(pieces=(((0, 0, 0), "left femur"),)))
     with pytest.raises(InputError, match="no left leg"):
-        segment_limbs(scan[0], SPACING, T, revision=Revision(knees={"left": 120}))
+        segmented(scan[0], Revision(knees={"left": 120}))
 
 
 def test_marked_bones_bring_a_template_that_says_nothing_until_it_is_edited(stack, tmp_path):

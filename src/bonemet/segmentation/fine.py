@@ -186,7 +186,7 @@ class _Scan:
                 own &= ~small
                 body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
-                    body = self.made_whole(fine, body, own, bodies[eaten[1]], levels)
+                    body = self.made_whole(label, fine, body, own, bodies[eaten[1]], levels)
             bodies[label] = fine, sesamoids.without_loose(body, self.spacing_mm, at_knee)
             out[fine][own & ~body] = 0
             out[fine][body & ~bodies[label][1]] = Label.OTHER
@@ -232,7 +232,9 @@ class _Scan:
         body = trace(self.grey[fine], body, own, levels)
         return filled(self._without_specks(body, None), own, self.spacing_mm)
 
-    def made_whole(self, fine: Box, body: Mask, own: Mask, other: tuple[Box, Mask], levels: Levels) -> Mask:
+    def made_whole(
+        self, label: Label, fine: Box, body: Mask, own: Mask, other: tuple[Box, Mask], levels: Levels
+    ) -> Mask:
         """Return an eaten tibia with what its mirrored fellow has and it lacks."""
         assert self.coarse.eaten is not None
         step = np.asarray(self.spacing_mm)
@@ -243,10 +245,10 @@ class _Scan:
         surface = mirror.surface_mm(body, self.spacing_mm)
         fellow = mirror.settle(surface, model, start)
         whole = tuple(slice(0, n) for n in body.shape)
-        off = model.at(fellow.apply(surface))
+        off = mirror.off_surface(surface, model, fellow)
         intact = np.abs(off) < mirror.CLOSE_MM
         distance = mirror.inside(model, fellow, whole, self.spacing_mm)
-        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm)
+        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm) | (self._lost(label) & own)
         near = opened_room(lost, 2 * LOST_MM, self.spacing_mm) & own
         voxels = np.argwhere(near)
         if not len(voxels) or not intact.any():
@@ -254,8 +256,16 @@ class _Scan:
         mended = distance[near] - _nearby(surface[intact], off[intact], voxels * step)
         added = np.zeros_like(body)
         added[tuple(voxels[mended < 0].T)] = True
-        joined = filled(body | (added & near), own, self.spacing_mm)
+        bright = self.grey[fine] >= levels.grey(0.5)
+        joined = filled(np.where(near, added | (body & bright), body), own, self.spacing_mm)
         return self.traced(fine, joined, own, levels) | (added & lost)
+
+    def _lost(self, label: Label) -> Mask:
+        """Return what an eaten tibia lacked on the coarse grid, in its box of the scan."""
+        assert self.coarse.eaten is not None
+        box = dict(_boxes(self.near))[label]
+        _, index = self._fine_box(box)
+        return np.asarray(_enlarged(self.coarse.eaten.lost[box], index))
 
     def sharper(self, fine: Box, body: Mask, levels: Levels) -> Mask:
         """Return an outline without its dark rim; what is deep inside stays."""

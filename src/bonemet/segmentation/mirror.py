@@ -129,10 +129,15 @@ def lay(
         turn = FLIP @ Rotation.from_rotvec(angle * to).as_matrix() @ upright
         for shift in SHIFTS_MM:
             guess = Fellow(turn, bone[0], fellow[0] + shift * fellow[1], 0.0)
-            cost = float(np.minimum(np.abs(model.at(guess.apply(few))), FAR_MM).mean())
+            cost = float(np.minimum(np.abs(off_surface(few, model, guess)), FAR_MM).mean())
             tried.append((cost, len(tried), guess))
     best = [settle(points_mm, model, g) for *_, g in sorted(tried, key=lambda t: t[:2])[:4]]
     return max(best, key=lambda f: f.close)
+
+
+def off_surface(points_mm: Points, model: Pattern, fellow: Fellow) -> Points:
+    """Return how far (mm) outside of the fellow a bone's surface lies at its outermost voxels (n, 3)."""
+    return np.asarray(model.at(fellow.apply(points_mm)) + 0.5 * float(model.spacing_mm.mean()))
 
 
 def settle(points_mm: Points, model: Pattern, start: Fellow) -> Fellow:
@@ -145,13 +150,13 @@ def settle(points_mm: Points, model: Pattern, start: Fellow) -> Fellow:
         return Fellow(turn, centre, place + x[3:], 0.0)
 
     def off(x: Points) -> Points:
-        return model.at(moved(x).apply(points_mm))
+        return off_surface(points_mm, model, moved(x))
 
     scale = np.array([0.1, 0.1, 0.1, 1.0, 1.0, 1.0])
     for width in (4 * SOFT_MM, SOFT_MM):
         found = least_squares(off, np.zeros(6), loss="cauchy", f_scale=width, x_scale=scale, max_nfev=25)
         start, place = moved(found.x), moved(found.x).place_mm
-    close = float(np.mean(np.abs(model.at(start.apply(points_mm))) < CLOSE_MM))
+    close = float(np.mean(np.abs(off_surface(points_mm, model, start)) < CLOSE_MM))
     return Fellow(start.turn, start.centre_mm, start.place_mm, close)
 
 
