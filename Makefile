@@ -30,7 +30,7 @@ check: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 test: $(READY) check
-	$(BIN)/python -m pytest tests/workflows tests -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
