@@ -210,7 +210,7 @@ def test_a_second_run_does_nothing_and_answers_the_same(stack, tmp_path):
 
 @pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "full"), (errno.EACCES, "permission")])
 def test_a_disk_that_is_full_or_closed_leaves_nothing(stack, tmp_path, monkeypatch, number, says):
-    def fail(path, image):
+    def fail(path, image, **how):
         raise OSError(number, "refused", str(path))
 
     monkeypatch.setattr(slicefiles, "write", fail)

@@ -167,7 +167,7 @@ def _pose(study: Path, first: ScanKey, key: ScanKey) -> Iterator[dict[str, Any]]
 
 
 def _change(study: Path, first: ScanKey, key: ScanKey) -> Iterator[dict[str, Any]]:
-    """Compare resorbed and formed bone with what disease, needle and remodelling did; growth is no part of it.
+    """Compare resorbed and formed bone with what disease, needle and remodelling did, growth left out.
 
     Only a diseased tibia has a goal: what else changes is mostly thinner than a voxel, and shown beside it.
     """
