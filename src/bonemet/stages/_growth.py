@@ -16,9 +16,7 @@ from bonemet.roi.guard import GuardedMap
 from bonemet.roi.landmarks import LEAST_GROWTH_MM, Landmarks, growth_between
 from bonemet.roi.lesions import CoarseBone
 
-DISTAL_PLATE = (
-    0.92  # of the length from the knee; a tibia's distal plate is hard to see, its place varies little
-)
+PLATES = (0.08, 0.92)  # of the length from the knee, where a plate is not seen: its place varies little
 
 Beyond = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 """Tells which voxels (n, 3) lie beyond a growth plate that made bone."""
@@ -87,20 +85,32 @@ def _grown(
     marks: Landmarks, coarse: tuple[CoarseBone, CoarseBone], known: Known
 ) -> tuple[dict[str, Any], list[Beyond]]:
     """Return what is said about growth, and what tells voxels beyond each plate that made bone."""
+    grown = known.proximal_mm
+    if grown is None and marks.plate is not None:
+        grown = growth_between(marks, *coarse)
+    said: dict[str, Any] = {"growth_mm": grown, "distal_growth_mm": known.distal_mm}
+    if grown is None:
+        unknown = "no growth plate was found in the baseline", "the epiphysis was not found again"
+        said["reason"] = unknown[0] if marks.plate is None else unknown[1]
     ends: list[Beyond] = []
-    way, plate = marks.direction, marks.plate
-    said: dict[str, Any] = {"growth_mm": None, "distal_growth_mm": known.distal_mm}
-    if plate is None:
-        said["reason"] = "no growth plate was found in the baseline"
-    else:
-        grown = growth_between(marks, *coarse) if known.proximal_mm is None else known.proximal_mm
-        said["growth_mm"] = grown
-        if grown is None:
-            said["reason"] = "the growth plate is not certain, or the epiphysis was not found again"
-        elif grown >= LEAST_GROWTH_MM:
-            ends.append(lambda index: np.asarray(way * plate.slices_beyond(index) < 0))
+    if grown is not None and grown >= LEAST_GROWTH_MM:
+        ends.append(_above(marks))
     if known.distal_mm is not None and known.distal_mm >= LEAST_GROWTH_MM:
-        first, last = marks.bone_slices if way > 0 else marks.bone_slices[::-1]
-        level = first + DISTAL_PLATE * (last - first)
-        ends.append(lambda index: np.asarray(way * (index[:, 0] - level) > 0))
+        ends.append(_past(marks, PLATES[1], 1))
     return said, ends
+
+
+def _above(marks: Landmarks) -> Beyond:
+    """Return what tells voxels proximal of the upper plate, by its usual place where it was not found."""
+    way, plate = marks.direction, marks.plate
+    if plate is None:
+        return _past(marks, PLATES[0], -1)
+    return lambda index: np.asarray(way * plate.slices_beyond(index) < 0)
+
+
+def _past(marks: Landmarks, share: float, sense: int) -> Beyond:
+    """Return what tells voxels beyond a share of the bone's length, distally (1) or proximally (-1)."""
+    way = marks.direction
+    first, last = marks.bone_slices if way > 0 else marks.bone_slices[::-1]
+    level = first + share * (last - first)
+    return lambda index: np.asarray(sense * way * (index[:, 0] - level) > 0)
