@@ -141,3 +141,15 @@ def test_debug_shows_the_traceback(tmp_path):
     result = invoke("info", tmp_path / "nowhere", "--debug")
     assert result.exit_code == 2
     assert "Traceback" in result.stderr
+
+
+def test_what_counts_as_a_change_is_the_same_by_command_and_by_study():
+    from inspect import signature
+
+    from bonemet.cli.change import composite
+    from bonemet.dataset.settings import Change
+    from bonemet.roi.guard import Guard
+
+    names = ("guard_sigma", "guard_difference", "guard_film", "guard_cluster")
+    options = signature(composite).parameters
+    assert Guard(*(options[name].default for name in names)) == Guard() == Change().guard()

@@ -89,10 +89,10 @@ class Region(_Section):
 class Change(_Section):
     """What a change must be before it counts; see :class:`bonemet.roi.guard.Guard`."""
 
-    sigma_voxels: float = Field(default=1.0, ge=0)
-    smallest_difference: float = Field(default=0.1, ge=0)
-    film_voxels: int = Field(default=0, ge=0)
-    smallest_cluster_voxels: int = Field(default=27, ge=1)
+    sigma_voxels: float = Field(default=Guard.sigma_voxels, ge=0)
+    smallest_difference: float = Field(default=Guard.smallest_difference, ge=0)
+    film_voxels: int = Field(default=Guard.film_voxels, ge=0)
+    smallest_cluster_voxels: int = Field(default=Guard.smallest_cluster_voxels, ge=1)
 
     def guard(self) -> Guard:
         """Return it as the numerics know it."""
