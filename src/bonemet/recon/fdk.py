@@ -15,7 +15,8 @@ from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
 from bonemet.recon import binning, weights
 from bonemet.recon.backends import LANES, OVERREAD, TILE, Filtered, backprojector
-from bonemet.recon.filtering import Recipe, RowFilter, aligned
+from bonemet.recon.backends.columns import aligned
+from bonemet.recon.filtering import Recipe, RowFilter
 
 ReadRows = Callable[[int, int, int], NDArray[np.float32]]
 """(view, first row, stop row) to the line integrals (rows, columns) of that part of a view."""

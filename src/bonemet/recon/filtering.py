@@ -15,6 +15,7 @@ from bonemet.core.scan import ConeGeometry
 from bonemet.kernels.jit import kernel
 from bonemet.recon import between, weights
 from bonemet.recon.backends import compiled, rowfft
+from bonemet.recon.backends.columns import aligned
 
 Accuracy = Literal["standard", "fine"]
 FINER = {"standard": 1, "fine": 2}  # filtered columns per detector column
@@ -185,14 +186,6 @@ def _shift(length: int, part: float) -> NDArray[np.complex128]:
     turn = np.exp(2j * math.pi * np.arange(length // 2 + 1) * part / length)
     turn[-1] = turn[-1].real
     return np.asarray(turn)
-
-
-def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an empty array that begins with a cache line."""
-    size = int(np.prod(shape))
-    room = np.empty(size + 16, np.float32)
-    skip = -room.ctypes.data % 64 // 4
-    return room[skip : skip + size].reshape(shape)
 
 
 @kernel

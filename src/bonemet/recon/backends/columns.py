@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemet.kernels.jit import inlined
+from bonemet.kernels.jit import inlined, kernel
 
 TILE = 16  # voxels along x and y of a tile
 LANES = 16  # slices are handled in groups that start at multiples of this
@@ -20,6 +20,10 @@ SUB = 4  # voxels along x and y that are taken together
 BITS = 40  # rows are counted in 1 / 2^40, in integers: exact wherever a slab begins, and fast
 MASK = 2**BITS - 1
 UNIT = np.float32(2.0**-BITS)
+
+ONE = 2**32  # where many columns are traced at once, rows are counted in 1 / 2^32
+MAGIC = 1.5 * 2.0**52  # a double plus this has its integer part in its lowest bits
+MAGIC_BITS = int(np.float64(MAGIC).view(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,14 @@ class Filtered:
     stop: int
 
 
+def aligned(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an empty array that begins with a cache line."""
+    size = int(np.prod(shape))
+    room = np.empty(size + 16, np.float32)
+    skip = -room.ctypes.data % 64 // 4
+    return room[skip : skip + size].reshape(shape)
+
+
 @inlined
 def locate(
     frame: Any, c: float, s: float, x: float, y: float, columns: int
@@ -76,6 +88,45 @@ def trace(frame: Any, m: float, row0: int, k: int) -> tuple[Any, Any]:
     start = np.int64((frame[3] + frame[5] * m) * 2.0**BITS)
     pace = np.int64(frame[6] * m * 2.0**BITS)
     return start + pace * k - (np.int64(row0) << BITS), pace
+
+
+@kernel
+def place_all(line: Any, seen: Any, at: Any, radius2: float, corner: Any, shape: Any) -> None:
+    """Write x and y of 4 x 4 columns of voxels, and whether they are to be computed."""
+    for lane in range(16):
+        y, x = corner[0] + lane // SUB, corner[1] + lane % SUB
+        inside = y < shape[1] and x < shape[2]
+        x_mm, y_mm = at[0][min(x, shape[2] - 1)], at[1][min(y, shape[1] - 1)]
+        line[lane], line[16 + lane] = x_mm, y_mm
+        seen[lane] = inside and x_mm**2 + y_mm**2 <= radius2
+
+
+@kernel
+def trace_all(lines: Any, at: Any, frame: Any, turned: Any, row0: int, last: float) -> None:
+    """Write where 16 columns of voxels fall in a view: rows per slice, row of slice 0, column, weights.
+
+    Rows are written as integers, times 2^32: see ``MAGIC``.
+    """
+    c, s = turned
+    rsod, per_mm, column, top, offset, step = (
+        frame[0],
+        frame[1],
+        frame[2],
+        frame[3] - row0,
+        frame[5],
+        frame[6],
+    )
+    for lane in range(16):
+        x, y = at[lane], at[16 + lane]
+        m = np.divide(1.0, 1.0 - (x * s + y * c) * rsod)
+        u = (x * c - y * s) * m * per_mm + column
+        i = min(max(np.floor(u), 0.0), last)
+        w1 = m * m * (u - i)
+        lines[lane] = step * m * 2.0**32 + MAGIC
+        lines[16 + lane] = (top + offset * m) * 2.0**32 + MAGIC
+        lines[32 + lane] = i
+        lines[48 + lane] = m * m - w1
+        lines[64 + lane] = w1
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Vectors of eight numbers in compiled kernels, as LLVM knows them on every processor.
+"""Vectors of numbers in compiled kernels, of eight unless said otherwise, which LLVM knows everywhere.
 
 Builders of machine code for :func:`numba.extending.intrinsic`; arrays are reached by address, so bounds
 are the caller's business, and arrays must stay referenced by the Python caller while a kernel runs.
@@ -17,21 +17,21 @@ FLOATS, INTS = ir.VectorType(FLOAT, WIDTH), ir.VectorType(INT32, WIDTH)
 NONE = ir.Constant(INTS, [0] * WIDTH)
 
 
-def numbers(value: float) -> Any:
+def numbers(value: float, width: int = WIDTH) -> Any:
     """Return a vector of one known number."""
-    return ir.Constant(FLOATS, [float(value)] * WIDTH)
+    return ir.Constant(ir.VectorType(FLOAT, width), [float(value)] * width)
 
 
-def whole(value: int) -> Any:
+def whole(value: int, width: int = WIDTH) -> Any:
     """Return a vector of one known integer."""
-    return ir.Constant(INTS, [value] * WIDTH)
+    return ir.Constant(ir.VectorType(INT32, width), [value] * width)
 
 
 def spread(builder: Any, number: Any, kind: Any = FLOATS) -> Any:
     """Return a vector of one number."""
     nothing = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(nothing, number, ir.Constant(INT32, 0))
-    return builder.shuffle_vector(first, nothing, NONE)
+    return builder.shuffle_vector(first, nothing, whole(0, kind.count))
 
 
 def ahead(builder: Any, address: Any, count: int) -> Any:
@@ -39,16 +39,16 @@ def ahead(builder: Any, address: Any, count: int) -> Any:
     return builder.add(address, ir.Constant(INT64, 4 * count))
 
 
-def load(builder: Any, address: Any) -> Any:
-    """Return the eight numbers at an address."""
-    value = builder.load(builder.inttoptr(address, FLOATS.as_pointer()))
+def load(builder: Any, address: Any, kind: Any = FLOATS) -> Any:
+    """Return the numbers at an address."""
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 4
     return value
 
 
 def store(builder: Any, value: Any, address: Any) -> None:
-    """Write eight numbers to an address."""
-    builder.store(value, builder.inttoptr(address, FLOATS.as_pointer())).align = 4
+    """Write a vector to an address."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 4
 
 
 def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -61,7 +61,7 @@ def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``, rounded once where the processor can."""
-    return call(builder, "llvm.fmuladd.v8f32", FLOATS, [a, b, c])
+    return call(builder, f"llvm.fmuladd.v{a.type.count}f32", a.type, [a, b, c])
 
 
 def prefetch(builder: Any, address: Any) -> None:

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bonemet.kernels.jit import kernel
-from bonemet.recon.backends.columns import RUN, SUB, VIEWS, Filtered
+from bonemet.recon.backends.columns import MAGIC_BITS, ONE, RUN, SUB, VIEWS, Filtered, place_all, trace_all
 from bonemet.recon.backends.columns import store as store_sums
 from bonemet.recon.backends.lanes import (
     FLOATS,
@@ -42,10 +42,7 @@ from bonemet.recon.backends.lanes import (
 
 STRIDE = 32  # rows blended in one go; no more than OVERREAD allows
 FRONT = 16  # numbers before the blended column that may be loaded, but are never picked
-ONE = 2**32  # rows are counted in 1 / 2^32, in integers: exact wherever a slab begins
 NEAR = ONE // 7  # rows per slice less 1, up to which d is 0 or 1 in eight lanes
-MAGIC = 1.5 * 2.0**52  # a double plus this has its integer part in its lowest bits
-MAGIC_BITS = int(np.float64(MAGIC).view(np.int64))
 FAR = 3 * ONE // 7  # up to which it is 0 to 3
 
 _LANES = ir.Constant(INTS, list(range(WIDTH)))
@@ -140,54 +137,14 @@ def _tile(slab: Any, work: Any, turn: Any, at: Any, frame: Any, origin: Any, y0:
         sums[:] = 0
         for p0 in range(0, views, VIEWS):
             for group in range(16):
-                _place(
-                    lines, seen, at, frame[4], (y0 + (group // 4) * SUB, x0 + (group % 4) * SUB), slab.shape
-                )
-                _trace(lines[p0 % 2], lines[2], frame, (turn[0][p0], turn[1][p0]), row0, last)
+                corner = (y0 + (group // 4) * SUB, x0 + (group % 4) * SUB)
+                place_all(lines[2], seen, at, frame[4], corner, slab.shape)
+                trace_all(lines[p0 % 2], lines[2], frame, (turn[0][p0], turn[1][p0]), row0, last)
                 for p in range(p0, min(views, p0 + VIEWS)):
                     then = min(p + 1, views - 1)
-                    _trace(lines[1 - p % 2], lines[2], frame, (turn[0][then], turn[1][then]), row0, last)
+                    trace_all(lines[1 - p % 2], lines[2], frame, (turn[0][then], turn[1][then]), row0, last)
                     _add_view(q, (sums[group], blend, lines, seen), (p, then), first + k, min(RUN, depth - k))
         store_sums(slab, sums, k, y0, x0)
-
-
-@kernel
-def _place(lines: Any, seen: Any, at: Any, radius2: float, corner: Any, shape: Any) -> None:
-    """Write x and y of 4 x 4 columns of voxels, and whether they are to be computed."""
-    for lane in range(16):
-        y, x = corner[0] + lane // SUB, corner[1] + lane % SUB
-        inside = y < shape[1] and x < shape[2]
-        x_mm, y_mm = at[0][min(x, shape[2] - 1)], at[1][min(y, shape[1] - 1)]
-        lines[2, lane], lines[2, 16 + lane] = x_mm, y_mm
-        seen[lane] = inside and x_mm**2 + y_mm**2 <= radius2
-
-
-@kernel
-def _trace(lines: Any, at: Any, frame: Any, turned: Any, row0: int, last: float) -> None:
-    """Write where 16 columns of voxels fall in a view: rows per slice, row of slice 0, column, weights.
-
-    Rows are written as integers, times 2^32.
-    """
-    c, s = turned
-    rsod, per_mm, column, top, offset, step = (
-        frame[0],
-        frame[1],
-        frame[2],
-        frame[3] - row0,
-        frame[5],
-        frame[6],
-    )
-    for lane in range(16):
-        x, y = at[lane], at[16 + lane]
-        m = np.divide(1.0, 1.0 - (x * s + y * c) * rsod)
-        u = (x * c - y * s) * m * per_mm + column
-        i = min(max(np.floor(u), 0.0), last)
-        w1 = m * m * (u - i)
-        lines[lane] = step * m * 2.0**32 + MAGIC
-        lines[16 + lane] = (top + offset * m) * 2.0**32 + MAGIC
-        lines[32 + lane] = i
-        lines[48 + lane] = m * m - w1
-        lines[64 + lane] = w1
 
 
 @kernel
