@@ -136,9 +136,14 @@ def figures(off_axis_mm: float, seed: int, rows: int, slices: int) -> list[Figur
     found["and 260 views of 0.8 degrees, pixels"] = measured(image(line), truth)
     found["the same with --accuracy fine"] = measured(image(line, Recipe(accuracy="fine")), truth)
     found["the same with --filter ramp"] = measured(image(line, Recipe("ramp")), truth)
+    found["the same with --filter ramp --accuracy sharp"] = measured(
+        image(line, Recipe("ramp", "sharp")), truth
+    )
     found["and noise"] = measured(image(noisy(line)), truth)
     line = noisy(rays(tube))
     found["and hardening, uncorrected"] = measured(image(line), truth)
+    sharp = image(straight(tube)(line), Recipe("ramp", "sharp"))
+    found["the same, --hardening bone --filter ramp --accuracy sharp"] = measured(sharp, truth)
     found["and hardening, --hardening bone"] = measured(image(straight(tube)(line)), truth)
     smooth = ndimage.gaussian_filter(image(straight(tube)(line)), 0.7)
     found["the same with --smooth 0.7"] = measured(smooth, truth)

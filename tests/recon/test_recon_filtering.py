@@ -50,7 +50,7 @@ def test_transform_there_and_back(length):
     rows=st.integers(1, 40),
     start=st.integers(-3, 5).map(lambda n: 16 * n),
     pitch=st.integers(1, 6).map(lambda n: 16 * n),
-    accuracy=st.sampled_from(["standard", "fine"]),
+    accuracy=st.sampled_from(list(filtering.FINER)),
     extend=st.booleans(),
 )
 def test_vectors_filter_as_numpy_does(columns, rows, start, pitch, accuracy, extend):
@@ -122,6 +122,34 @@ def test_fine_accuracy_lessens_the_error_of_few_views():
         )
         error[accuracy] = np.sqrt(np.mean((found - planted[2:6])[flat[2:6]] ** 2))
     assert error["fine"] < 0.7 * error["standard"]
+
+
+@pytest.mark.parametrize(("axis", "gain"), [(0, 1 + 2 / 8), (2, 1 / np.sinc(1 / 4))])
+def test_sharp_accuracy_gives_plates_back_what_pixels_and_rows_took(axis, gain):
+    geo = geometry(columns=96, rows=25, views=360, step=0.75)
+    plates = []  # two pixels thick, two apart
+    for place in np.arange(-2, 3) * 4 * geo.pixel_mm:
+        centre, axes = [0.0, 0.0, 0.0], [1.5, 1.5, 1.5]
+        centre[2 - axis], axes[2 - axis] = place, geo.pixel_mm
+        plates.append(Ellipsoid(tuple(centre), tuple(axes), 0.1))
+    rays, size = project(geo, plates, 4), (25, 96)[axis > 0]
+    place = np.arange(size) - (size - 1) / 2
+    wave = np.cos(np.pi / 2 * place) * (np.abs(place) < 8)  # four whole turns
+    height = {}
+    for accuracy in ("standard", "sharp"):
+        recipe = filtering.Recipe("ramp", accuracy)
+        image = fdk.reconstruct(lambda view, a, b: rays[view, a:b], geo, recipe=recipe)
+        line = image[:, 47:49, 47:49].mean(axis=(1, 2)) if axis == 0 else image[12, 47:49].mean(axis=0)
+        height[accuracy] = line @ wave
+    assert height["sharp"] / height["standard"] == pytest.approx(gain, abs=0.07)
+
+
+def test_rows_are_sharpened_by_the_second_difference():
+    columns = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
+    expected = columns.copy()
+    expected[:, 1:-1] -= np.diff(columns, 2, axis=1) / 8
+    filtering.sharpen_rows(columns)
+    assert np.allclose(columns, expected, atol=1e-6)
 
 
 def test_extension_takes_the_bright_rim_from_a_truncated_object():

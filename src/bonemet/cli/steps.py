@@ -54,7 +54,8 @@ def reconstruct(
         str, typer.Option("--filter", help="ramp, shepp-logan, cosine, hamming or hann.")
     ] = "hamming",
     accuracy: Annotated[
-        str, typer.Option(help="standard, or fine: more exact, slower.", show_default=False)
+        str,
+        typer.Option(help="standard; sharp: for the finest detail; fine: for few views.", show_default=False),
     ] = "standard",
     extend: Annotated[
         bool, typer.Option("--extend", help="The object is larger than the field of view.")

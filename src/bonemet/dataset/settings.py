@@ -26,7 +26,7 @@ class Reconstruction(_Section):
     voxel_um: float | None = Field(default=None, gt=0)
     window: tuple[float, float] | None = None
     filter: Literal["ramp", "shepp-logan", "cosine", "hamming", "hann"] = "hamming"
-    accuracy: Literal["standard", "fine"] = "standard"
+    accuracy: Literal["standard", "sharp", "fine"] = "standard"
     extend: bool = False
     ring_level: int = Field(default=0, ge=0, le=20)
     hardening: float | Literal["water", "bone"] = Field(default=0.0)

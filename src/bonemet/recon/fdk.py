@@ -16,7 +16,7 @@ from bonemet.core.scan import ConeGeometry
 from bonemet.recon import binning, weights
 from bonemet.recon.backends import LANES, OVERREAD, TILE, Filtered, backprojector
 from bonemet.recon.backends.columns import aligned
-from bonemet.recon.filtering import Recipe, RowFilter
+from bonemet.recon.filtering import Recipe, RowFilter, sharpen_rows
 
 ReadRows = Callable[[int, int, int], NDArray[np.float32]]
 """(view, first row, stop row) to the line integrals (rows, columns) of that part of a view."""
@@ -146,6 +146,8 @@ def filter_slab(
         rays = {v: read_rows(v, a, b) for v in dense.needed(these)}
         for view in these:
             rows.apply(dense.made(view, rays), view, q[view], a - low)
+            if recipe.accuracy == "sharp":
+                sharpen_rows(q[view])
 
     for _ in mapper(some, range(0, views, together)):
         pass

@@ -17,8 +17,9 @@ from bonemet.recon import between, weights
 from bonemet.recon.backends import compiled, rowfft
 from bonemet.recon.backends.columns import aligned
 
-Accuracy = Literal["standard", "fine"]
-FINER = {"standard": 1, "fine": 2}  # filtered columns per detector column
+Accuracy = Literal["standard", "sharp", "fine"]
+FINER = {"standard": 1, "sharp": 2, "fine": 2}  # filtered columns per detector column
+SHARPEN = np.float32(0.5 * (1 / 12 + 1 / 6))
 EXTENSION = 0.5  # share of the columns by which a truncated row is carried on to both sides
 EDGE = 8  # columns whose mean is taken for a row's end
 ROWS = rowfft.ROWS
@@ -33,9 +34,11 @@ class Recipe:
     filter
         Name of a window, see :func:`bonemet.recon.weights.ramp_filter`.
     accuracy
-        ``fine`` adds a view between any two, see :mod:`bonemet.recon.between`, and computes two filtered
-        columns per detector column, by band-limited interpolation, so that the backprojection's linear one
-        hardly smooths. Filtered projections take four times the memory, and all twice the time.
+        ``sharp`` and ``fine`` compute two filtered columns per detector column, by band-limited
+        interpolation, so that the backprojection's linear one hardly smooths. ``sharp`` makes good what
+        the width of the pixels and the interpolation between rows have smoothed besides, for detail as fine
+        as a few pixels, at twice the noise and twice the memory. ``fine`` adds a view between any two, see
+        :mod:`bonemet.recon.between`, at four times the memory and twice the time.
     extend
         Carry rows on beyond both ends of the detector, as an ellipse about the axis would that
         has their value and slope there, where the object is larger than the field of view (after Hsieh et al.
@@ -111,6 +114,8 @@ class RowFilter:
         reach = round(EXTENSION * geometry.columns) if recipe.extend else 0
         length = weights.padded_length(geometry.columns + reach)
         ramp = weights.ramp_filter(length, geometry.pixel_mm, recipe.filter, recipe.cutoff or cutoff)
+        if recipe.accuracy == "sharp":
+            ramp = ramp / np.sinc(np.linspace(0, 0.5, ramp.size))  # a pixel sees the mean over its width
         transfer = np.array([ramp * _shift(length, e / recipe.finer) for e in range(recipe.finer)])
         u = (np.arange(geometry.columns) - weights.axis_column(geometry)) * geometry.pixel_mm
         v = (np.arange(*rows)[:, None] - geometry.optical_axis_row) * geometry.pixel_mm
@@ -186,6 +191,23 @@ def _shift(length: int, part: float) -> NDArray[np.complex128]:
     turn = np.exp(2j * math.pi * np.arange(length // 2 + 1) * part / length)
     turn[-1] = turn[-1].real
     return np.asarray(turn)
+
+
+@kernel
+def sharpen_rows(columns: Any) -> None:
+    """Make good, in place, what pixels and linear interpolation smooth across rows; (columns, rows).
+
+    A pixel is one row wide, which spreads by 1/12 of a squared row; interpolating anywhere between two rows
+    spreads by 1/6 on average. What is taken away is half their sum times the second difference. The first and
+    the last row stay as they are.
+    """
+    for i in range(columns.shape[0]):
+        line = columns[i]
+        before = line[0]
+        for r in range(1, line.size - 1):
+            here = line[r]
+            line[r] = here + SHARPEN * (here + here - before - line[r + 1])
+            before = here
 
 
 @kernel
