@@ -114,10 +114,8 @@ class RowFilter:
         reach = round(EXTENSION * geometry.columns) if recipe.extend else 0
         length = weights.padded_length(geometry.columns + reach)
         ramp = weights.ramp_filter(length, geometry.pixel_mm, recipe.filter, recipe.cutoff or cutoff)
-        if recipe.accuracy == "sharp":
-            ramp = np.float32(
-                ramp / np.sinc(np.linspace(0, 0.5, ramp.size))
-            )  # a pixel sees the mean over its width
+        if recipe.accuracy == "sharp":  # a pixel sees the mean over its width
+            ramp /= np.sinc(np.linspace(0, 0.5, ramp.size)).astype(np.float32)
         transfer = np.array([ramp * _shift(length, e / recipe.finer) for e in range(recipe.finer)])
         u = (np.arange(geometry.columns) - weights.axis_column(geometry)) * geometry.pixel_mm
         v = (np.arange(*rows)[:, None] - geometry.optical_axis_row) * geometry.pixel_mm
