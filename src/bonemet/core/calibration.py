@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
 
 UNITS = {Kind.ATTENUATION: "1/mm", Kind.HU: "HU", Kind.DENSITY: "mg HA/cm3"}
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ def to_grey(attenuation: NDArray[Any], window: tuple[float, float], grey_max: in
     """Return 8-bit or 16-bit grey values of attenuation in 1/mm: rounded, clipped to the window."""
     low, high = window
     exact = np.dtype(np.float32 if grey_max <= 255 else np.float64)
-    scaled: NDArray[Any] = (np.asarray(attenuation, dtype=exact) - low) * (grey_max / (high - low))
-    np.clip(np.rint(scaled, out=scaled), 0, grey_max, out=scaled)
-    return scaled.astype(np.uint8 if grey_max <= 255 else np.uint16)
+    values = np.asarray(attenuation)
+    grey = np.empty(values.shape, np.uint8 if grey_max <= 255 else np.uint16)
+    flat, out = values.reshape(-1), grey.reshape(-1)
+    for first in range(0, flat.size, CHUNK):  # small pieces stay in cache
+        scaled = (flat[first : first + CHUNK].astype(exact) - low) * (grey_max / (high - low))
+        np.clip(np.rint(scaled, out=scaled), 0, grey_max, out=scaled)
+        out[first : first + CHUNK] = scaled
+    return grey
