@@ -53,6 +53,20 @@ def test_a_region_is_that_part_of_the_whole(scan, whole, tmp_path):
     assert [log.number(f"ROI {k} (pixels)") for k in ("Left", "Right", "Bottom", "Top")] == [20, 70, 16, 65]
 
 
+def test_air_is_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(projections, "SLAB", 16)
+    thin = geometry(columns=160, rows=40, axis_offset_px=OFFSET, optical_axis_row=17.0)
+    leg = [Ellipsoid((1.5, -1.0, 0.0), (0.8, 0.6, 30.0), 0.05)]
+    write_scan(tmp_path / "raw", thin, images=intensities(project(thin, leg), 40000.0, 2e5))
+    _, whole = run(tmp_path / "raw", tmp_path / "whole")
+    outcome, found = run(tmp_path / "raw", tmp_path / "limbs", skip_air=True, median=0)
+    same = found == whole
+    assert not found[~same].any()
+    assert same[whole > 0.03].all()
+    assert (found == 0).mean() > (whole == 0).mean() + 0.2
+    assert outcome.results["air_share"] > 0.5
+
+
 def test_the_volume_filters_do_not_see_slabs(scan, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(projections, "SLAB", 16)
     _, found = run(scan, tmp_path / "filtered", median=1, smooth=0.7, slices="5:38")

@@ -76,6 +76,9 @@ def reconstruct(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out views that are missing or worthless.")
     ] = False,
+    skip_air: Annotated[
+        bool, typer.Option("--skip-air", help="Leave out what is nothing but air: faster.")
+    ] = False,
     calibration: Annotated[
         tuple[float, float] | None,
         typer.Option(help="mg HA/cm3 for each 1/mm, and at 0 1/mm.", metavar="SLOPE INTERCEPT"),
@@ -122,6 +125,7 @@ def reconstruct(
             rotate_deg=rotate_deg,
             thermal=thermal,  # type: ignore[arg-type]
             skip_bad=skip_bad,
+            skip_air=skip_air,
             calibration=calibration,
             hounsfield=hounsfield,
             tilt=tilt,

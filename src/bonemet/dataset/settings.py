@@ -37,6 +37,7 @@ class Reconstruction(_Section):
     thermal: Literal["auto", "off", "plus", "minus"] = "auto"
     tilt: float | Literal["auto", "log", "off"] = "auto"
     skip_bad: bool = False
+    skip_air: bool = False
     calibration: tuple[float, float] | None = None
 
     @field_validator("hardening")

@@ -177,7 +177,7 @@ def filter_slab(
     )
 
 
-def reconstruct(
+def reconstruct(  # noqa: PLR0913
     read_rows: ReadRows,
     geometry: ConeGeometry,
     grid: Grid | None = None,
@@ -187,6 +187,7 @@ def reconstruct(
     mapper: Mapper = map,
     tick: Tick = lambda n: None,
     backend: str | None = None,
+    blocks: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return the slices (first, stop) of a grid in 1/mm, as an array (z, y, x).
 
@@ -211,6 +212,9 @@ def reconstruct(
         Told the number of tiles done; :func:`tiles` is their number.
     backend
         Name of a kernel; the fastest that runs here by default.
+    blocks
+        (z, y, x) of groups of ``LANES`` slices and of tiles, from the grid's first voxel on: whether they are
+        computed; the others become 0. All by default; see :mod:`bonemet.recon.air`.
     """
     grid = grid or default_grid(geometry)
     slices = slices or (0, grid.shape[0])
@@ -223,7 +227,15 @@ def reconstruct(
     slab = np.empty((filtered.stop - filtered.first, *grid.shape[1:]), np.float32)
 
     def one(corner: tuple[int, int]) -> None:
-        backproject(slab, filtered, *corner)
+        if blocks is None:
+            backproject(slab, filtered, *corner)
+            return
+        y, x = corner
+        part = slab[:, y : y + TILE, x : x + TILE]
+        groups = blocks[filtered.first // LANES : filtered.stop // LANES, y // TILE, x // TILE]
+        if groups.any():
+            backproject(slab, filtered, y, x)
+        part[~np.repeat(groups, LANES)] = 0
 
     for _ in mapper(one, tiles(grid)):
         tick(1)

@@ -75,6 +75,7 @@ class Job:
                 beside += part.preview(self.out, mine) if not beside else []
                 part.rays.forget()
         self._say_saturated(writer.beyond(), what)
+        self.results |= {"air_share": float(np.mean(writer.empty))} if writer.empty else {}
         self._tell(parts, shares, places, grades, what)
         return self._product(partial, parts, down, what, beside)
 

@@ -46,6 +46,7 @@ class Settings:
     rotate_deg: float = 0.0
     thermal: Thermal = "auto"
     skip_bad: bool = False
+    skip_air: bool = False
     calibration: tuple[float, float] | None = None
     hounsfield: tuple[float, float] | None = None
     tilt: float | str = "auto"

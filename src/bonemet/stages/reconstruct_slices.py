@@ -13,7 +13,8 @@ from bonemet.core.context import Context
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
 from bonemet.io import journal, stacks
-from bonemet.recon import fdk, smoothing
+from bonemet.recon import air, fdk, smoothing
+from bonemet.recon.backends import LANES
 from bonemet.recon.projections import Projections, SlabPlan
 from bonemet.stages.reconstruct_settings import GREY_MAX, Settings
 
@@ -38,6 +39,7 @@ class Writer:
         self._name = name
         self._settings = settings
         self._context = context
+        self.empty: list[float] = []  # share of the blocks that were left out, of each part
         self._beyond: dict[int, int] = {k: int(v) for k, v in journal.done(folder).items()}
 
     def beyond(self) -> int:
@@ -62,35 +64,48 @@ class Writer:
         plan
             The slabs.
         """
+        blocks = self._occupied(rays, geometry, grid, (plan.slabs[0][0], plan.slabs[-1][1]))
         left = [s for s in plan.slabs if not all(z in self._beyond for z in range(*s))]
         tiles = len(fdk.tiles(grid))
         with self._context.progress("reconstruct", tiles * len(plan.slabs)) as tick:
             tick(tiles * (len(plan.slabs) - len(left)))
             for first, stop in left:
                 # no name for the slab: it must be gone before the next one is made
-                slices = enumerate(self._slab(rays, read, geometry, grid, (first, stop), tick), first)
+                slices = enumerate(
+                    self._slab(rays, (read, geometry, grid), (first, stop), blocks, tick), first
+                )
                 counts = dict(self._context.map(self._write, slices))
                 del slices
                 journal.note(self._folder, counts)
                 self._beyond |= counts
 
+    def _occupied(
+        self, rays: Projections, geometry: ConeGeometry, grid: Grid, slices: tuple[int, int]
+    ) -> NDArray[np.bool_] | None:
+        """Return the blocks that hold more than air, None where all are wanted."""
+        if not self._settings.skip_air:
+            return None
+        halo = smoothing.reach(self._settings.median, self._settings.smooth)
+        wide = max(0, slices[0] - halo), min(grid.shape[0], slices[1] + halo)
+        blocks = air.occupied(rays.rows, geometry, grid, wide, self._context.map)
+        self.empty.append(1 - float(blocks[slices[0] // LANES : -(-slices[1] // LANES)].mean()))
+        return blocks
+
     def _slab(
         self,
         rays: Projections,
-        read: fdk.ReadRows,
-        geometry: ConeGeometry,
-        grid: Grid,
+        how: tuple[fdk.ReadRows, ConeGeometry, Grid],
         slices: tuple[int, int],
+        blocks: NDArray[np.bool_] | None,
         tick: Any,
     ) -> NDArray[np.float32]:
         """Return slices (z, y, x), filtered with those about them."""
-        settings, (first, stop) = self._settings, slices
+        settings, (first, stop), (read, geometry, grid) = self._settings, slices, how
         halo = smoothing.reach(settings.median, settings.smooth)
         a, b = max(0, first - halo), min(grid.shape[0], stop + halo)
         rays.prepare(*fdk.rows_to_read(geometry, grid, a, b))
-        slab = fdk.reconstruct(
-            read, geometry, grid, (a, b), recipe=settings.recipe, mapper=self._context.map, tick=tick
-        )
+        work = {"recipe": settings.recipe, "mapper": self._context.map, "tick": tick, "blocks": blocks}
+        slab = fdk.reconstruct(read, geometry, grid, (a, b), **work)
         if halo:
             slab = smoothing.smooth(slab, settings.median, settings.smooth, self._context.map)
         return slab[first - a : stop - a]
