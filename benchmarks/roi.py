@@ -81,9 +81,17 @@ def composites(shape: tuple[int, int, int]) -> list[Figure]:
 def junctions(count: int, voxel_mm: float) -> list[Figure]:
     """Compare junctions with the planted ones: week 0, and a later week with its lesion."""
     errors: dict[str, list[float]] = {"default": [], "published rule": []}
+    plates: list[float] = []
     for k in range(count):
         pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), second="alike")
-        true = landmarks(pair.animal, 0, f"{pair.side} tibia")["junction"]
+        planted = landmarks(pair.animal, 0, f"{pair.side} tibia")
+        true = planted["junction"]
+        marks = find_landmarks(
+            coarse_bone(np.asarray(pair.fixed.data), pair.fixed.grid, choose_threshold(pair.fixed))
+        )
+        found_plate = None if marks is None or marks.plate is None else marks.plate.slice
+        place = (planted["proximal_growth_plate"] - pair.fixed.grid.origin_mm[2]) / voxel_mm
+        plates.append(np.inf if found_plate is None else abs(found_plate - place) * voxel_mm)
         for volume in (pair.fixed, pair.moving):
             place = (true - volume.grid.origin_mm[2]) / voxel_mm
             bar = choose_threshold(volume)
@@ -102,6 +110,17 @@ def junctions(count: int, voxel_mm: float) -> list[Figure]:
         goal, holds = (f"{total} of {total}", right == total) if name == "default" else ("", None)
         figures.append(Figure(f"junction within 2 slices, {name}, of {total}", right, "", goal, holds))
     known = [g for g in errors["default"] if np.isfinite(g)]
+    sure = [e for e in plates if np.isfinite(e)]
+    figures += [
+        Figure(f"growth plates of week 0 found, of {count}", len(sure), ""),
+        Figure(
+            "growth plates found more than 0.1 mm off",
+            sum(e > 0.1 for e in sure),
+            "",
+            "0",
+            max(sure, default=0) <= 0.1,
+        ),
+    ]
     return [*figures, Figure("largest error of a found junction", max(known, default=0.0), "slices")]
 
 
@@ -141,6 +160,14 @@ class Followed:
         return found.change.as_mm3(self.grid.voxel_mm3)
 
 
+def coarse_bone(scan: NDArray[Any], grid: Grid, bar: float) -> CoarseBone:
+    """Return bone and grey values on the coarse grid."""
+    bone = CoarseBone(grid.shape, grid.spacing_mm)
+    for z, image in enumerate(scan):
+        bone.add(z, image >= bar, image)
+    return bone
+
+
 def follow(pair: cases.Pair) -> Followed:
     """Register and resample a pair as a study does."""
     found = register(pair.fixed, pair.moving)
@@ -148,10 +175,7 @@ def follow(pair: cases.Pair) -> Followed:
     before = np.asarray(pair.fixed.data)
     after = resample(pair.moving.array(), pair.moving.grid, grid, found.transform)
     bar = choose_threshold(pair.fixed)
-    coarse = CoarseBone(grid.shape, grid.spacing_mm), CoarseBone(grid.shape, grid.spacing_mm)
-    for bone, scan in zip(coarse, (before, after), strict=True):
-        for z, image in enumerate(scan):
-            bone.add(z, image >= bar)
+    coarse = coarse_bone(before, grid, bar), coarse_bone(after, grid, bar)
     growth = found.growth
     known = Known() if growth is None else Known(growth.proximal_mm, growth.distal_mm)
     expected = (found.expected_error_um or 0.0) / 1000

@@ -46,6 +46,15 @@ def test_coarse_bone_counts_every_voxel_once():
     assert found.counts.sum() == np.count_nonzero(mask)
     assert found.counts[1, 2, 3] == np.count_nonzero(mask[5:10, 4:6, 6:8])
     assert found.share.max() <= 1
+    assert found.grey is None
+
+
+def test_coarse_bone_knows_mean_grey_values():
+    grey = np.random.default_rng(1).integers(0, 255, (10, 16, 20)).astype(np.uint8)
+    found = CoarseBone(grey.shape, (0.01, 0.025, 0.02))
+    for z, plane in enumerate(grey):
+        found.add(z, plane > 100, plane)
+    assert found.grey[1, 2, 3] == pytest.approx(grey[5:10, 4:6, 6:8].mean())
 
 
 @pytest.mark.parametrize("way", [1, -1])
@@ -57,6 +66,31 @@ def test_the_planted_growth_plate_is_found(plated, way):
     at_axis = there - slope * (plate.middle[0] - 40)
     assert at_axis == pytest.approx(24, abs=1)
     assert plate.slopes[0] == pytest.approx(way * slope, abs=0.06)
+    assert plate.confidence > 0.5
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_grey_values_show_a_plate_between_sheets_thinner_than_voxels(way):
+    rng = np.random.default_rng(3)
+    fine = np.zeros((400, 160, 160), np.float32)  # 0.0125 mm
+    z, y, x = np.indices(fine.shape, dtype=np.int32)
+    r = np.hypot(y - 80, x - 80) * 0.0125
+    trabeculae = ndimage.gaussian_filter(rng.normal(size=fine.shape), 6)
+    fine[trabeculae > 1.2 * trabeculae.std()] = 1
+    off = np.abs(z - 120 - 0.1 * (y - 80)) * 0.0125
+    fine[(off > 0.06) & (off < 0.085)] = 1
+    fine[off < 0.06] = 0
+    fine[(r > 0.85) & (r < 0.97)] = 1
+    fine[:10] = (r < 0.97)[:10]
+    fine[r >= 0.97] = 0
+    blurred = ndimage.gaussian_filter(fine, 2.5)
+    grey = 200 * blurred.reshape(100, 4, 40, 4, 40, 4).mean(axis=(1, 3, 5))[::way]
+    bone = CoarseBone(grey.shape, SPACING)
+    for n, plane in enumerate(grey):
+        bone.add(n, plane >= 100, plane)
+    plate = find_growth_plate(bone.share, SPACING, way, bone.grey)
+    there = plate.slice if way > 0 else len(grey) - 1 - plate.slice
+    assert there == pytest.approx(120 / 4 - 0.375, abs=1)
     assert plate.confidence > 0.5
 
 

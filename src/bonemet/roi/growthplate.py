@@ -15,11 +15,13 @@ _SHELL_MM = 0.25  # bone this near to the surface bridges the plate and is left 
 _CLOSE_MM = 0.15  # half the widest gap of the cortex that the outline passes over
 _TILTS = np.linspace(-0.25, 0.25, 11)  # slopes of the plane along y and x
 _BIN_MM = 0.02
-_HALF_MM = 0.05  # half the thickness of what is taken for the plate
-_BESIDE_MM = (0.1, 0.3)  # where on both sides bone is expected
+# Half the thickness of what is taken for the plate, and where on both sides bone is expected: the bony end
+# plate of the epiphysis and the primary spongiosa, each hardly thicker than a trabecula.
+_WIDTHS_MM = ((0.04, (0.06, 0.12)), (0.06, (0.08, 0.14)))
 _FIRST_MM, _LAST_MM = 0.9, 3.5  # where below the bone's proximal end a plate may lie
 _SAMPLES = 60_000
-_CHANCE, _CLEAR = 0.5, 0.65  # how empty a gap is by chance, and how empty a plate is beyond doubt
+_APART_MM = 0.25  # another gap lies at least so far away
+_CHANCE, _CLEAR = 1.1, 1.5  # by which factor a gap excels any other by chance, and a plate beyond doubt
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class GrowthPlate:
     slopes
         Slices per row and per column.
     confidence
-        0 to 1: how much bone is missing in it, compared with both sides.
+        0 to 1: how far it excels any other gap across the inside of the bone.
     """
 
     slice: float
@@ -50,7 +52,9 @@ class GrowthPlate:
         return np.asarray(z - self.slice - dy * (y - self.middle[0]) - dx * (x - self.middle[1]))
 
 
-def find_growth_plate(share: NDArray[Any], spacing_mm: Spacing, direction: int) -> GrowthPlate | None:
+def find_growth_plate(
+    share: NDArray[Any], spacing_mm: Spacing, direction: int, grey: NDArray[Any] | None = None
+) -> GrowthPlate | None:
     """Find the proximal growth plate: the tilted gap across the inside of the bone, with bone on both sides.
 
     Parameters
@@ -61,6 +65,9 @@ def find_growth_plate(share: NDArray[Any], spacing_mm: Spacing, direction: int) 
         Voxel (z, y, x).
     direction
         +1 if the slice number rises distally, else -1.
+    grey
+        (z, y, x) grey values of the same voxels. The bone beside a plate is often thinner than a voxel, and
+        paler than the threshold; grey values show it all the same.
 
     Returns
     -------
@@ -73,32 +80,38 @@ def find_growth_plate(share: NDArray[Any], spacing_mm: Spacing, direction: int) 
         return None
     end = int(found[0] if direction > 0 else found[-1])
     reach = int(np.ceil((_LAST_MM + 0.5) / spacing_mm[0]))
-    slab = share[end : end + reach] if direction > 0 else share[max(0, end - reach + 1) : end + 1]
-    points, bone = _inside(np.asarray(slab)[order], spacing_mm)
+    slab = slice(end, end + reach) if direction > 0 else slice(max(0, end - reach + 1), end + 1)
+    image = share if grey is None else grey
+    points, bone = _inside(np.asarray(share[slab])[order], np.asarray(image[slab])[order], spacing_mm)
     if len(points) < 100:
         return None
     middle = points[:, 1:].mean(axis=0)
-    best = (0.0, 0.0, 0.0, 0.0, 0.0)
-    for a in _TILTS:
-        for b in _TILTS:
-            depth = points[:, 0] - a * (points[:, 1] - middle[0]) - b * (points[:, 2] - middle[1])
-            gap, level, empty = _deepest_gap(depth, bone)
-            if gap > best[0]:
-                best = (gap, level, empty, float(a), float(b))
-    gap, level, empty, a, b = best
-    if gap <= 0:
+    slopes = [(float(a), float(b)) for a in _TILTS for b in _TILTS]
+    depths = (
+        points[:, 0] - a * (points[:, 1] - middle[0]) - b * (points[:, 2] - middle[1]) for a, b in slopes
+    )
+    scores = np.array([_gaps(depth, bone) for depth in depths])
+    plane, level = np.unravel_index(int(scores.argmax()), scores.shape)
+    best = float(scores[plane, level])
+    if best <= 0:
         return None
+    apart = np.abs(np.arange(scores.shape[1]) - level) * _BIN_MM > _APART_MM
+    lead = best / max(float(scores[:, apart].max()), 1e-3 * best)
+    a, b = slopes[int(plane)]
     dz, dy, dx = spacing_mm
+    depth_mm = _FIRST_MM + (int(level) + 1) * _BIN_MM
     return GrowthPlate(
-        end + direction * level / dz,
+        end + direction * depth_mm / dz,
         (float(middle[0] / dy), float(middle[1] / dx)),
         (direction * a * dy / dz, direction * b * dx / dz),
-        round(float(np.clip((empty - _CHANCE) / (_CLEAR - _CHANCE), 0, 1)), 3),
+        round(float(np.clip((lead - _CHANCE) / (_CLEAR - _CHANCE), 0, 1)), 3),
     )
 
 
-def _inside(slab: NDArray[Any], spacing_mm: Spacing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return points (z, y, x) in mm well within the bone, at most so many, and the share of bone there."""
+def _inside(
+    slab: NDArray[Any], image: NDArray[Any], spacing_mm: Spacing
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points (z, y, x) in mm well within the bone, at most so many, and what the image holds there."""
     pixel = spacing_mm[1:]
     steps = max(1, round(_CLOSE_MM / min(pixel)))
     inner = np.zeros(slab.shape, dtype=bool)
@@ -109,31 +122,30 @@ def _inside(slab: NDArray[Any], spacing_mm: Spacing) -> tuple[NDArray[np.float64
         inner[z] = deep[steps:-steps, steps:-steps]
     index = np.argwhere(inner)
     index = index[:: max(1, len(index) // _SAMPLES)]
-    return index * np.asarray(spacing_mm), slab[tuple(index.T)].astype(np.float64)
+    return index * np.asarray(spacing_mm), image[tuple(index.T)].astype(np.float64)
 
 
-def _deepest_gap(depth_mm: NDArray[np.float64], bone: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the best gap's score, its depth in mm, and how empty it is (0 to 1) beside its poorer side.
+def _gaps(depth_mm: NDArray[np.float64], bone: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each depth from :data:`_FIRST_MM` on is a gap, in steps of :data:`_BIN_MM`.
 
-    The score is how much less bone it holds than its poorer side, weighed by how empty and how wide it is.
+    That is how much less bone it holds than its poorer side, weighed by the square of how wide it is; the
+    better of all thicknesses that a plate may have.
     """
     bins = np.clip(np.floor(depth_mm / _BIN_MM), 0, None).astype(np.int64)
-    size = int((_LAST_MM + _BESIDE_MM[1]) / _BIN_MM) + 2
+    size = int((_LAST_MM + _WIDTHS_MM[-1][1][1]) / _BIN_MM) + 2
     keep = bins < size
     count = np.bincount(bins[keep], minlength=size).cumsum()
     total = np.bincount(bins[keep], bone[keep], minlength=size).cumsum()
+    at = np.arange(round(_FIRST_MM / _BIN_MM), round(_LAST_MM / _BIN_MM))
 
-    def mean(first_mm: float, last_mm: float, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    def mean(first_mm: float, last_mm: float) -> NDArray[np.float64]:
         low, high = at + round(first_mm / _BIN_MM), at + round(last_mm / _BIN_MM)
         return np.asarray((total[high] - total[low]) / np.maximum(count[high] - count[low], 1))
 
-    at = np.arange(int(_FIRST_MM / _BIN_MM), int(_LAST_MM / _BIN_MM))
-    near, far = _BESIDE_MM
-    beside = np.minimum(mean(-far, -near, at), mean(near, far, at))
-    gap = beside - mean(-_HALF_MM, _HALF_MM, at)
-    half = round(_HALF_MM / _BIN_MM)
-    area = (count[at + half] - count[at - half]) / max(1, np.max(count[2 * half :] - count[: -2 * half]))
-    empty = np.clip(gap / np.maximum(beside, 1e-9), 0.0, 1.0)
-    score = gap * area**2 * np.sqrt(empty)
-    best = int(np.argmax(score))
-    return float(score[best]), float((at[best] + 1) * _BIN_MM), float(empty[best])
+    best = np.zeros(len(at))
+    for half_mm, (near, far) in _WIDTHS_MM:
+        half = round(half_mm / _BIN_MM)
+        beside = np.minimum(mean(-far, -near), mean(near, far))
+        area = (count[at + half] - count[at - half]) / max(1, np.max(count[2 * half :] - count[: -2 * half]))
+        best = np.maximum(best, (beside - mean(-half_mm, half_mm)) * area**2)
+    return best

@@ -71,7 +71,7 @@ def find_landmarks(bone: CoarseBone) -> Landmarks | None:
 def plate_of(bone: CoarseBone, direction: int) -> GrowthPlate | None:
     """Return the proximal growth plate of coarse bone, in voxels of its stack; None where none is certain."""
     spacing = (bone.spacing_mm[0], bone.spacing_mm[1], bone.spacing_mm[2])
-    plate = find_growth_plate(bone.share, spacing, direction)
+    plate = find_growth_plate(bone.share, spacing, direction, bone.grey)
     return None if plate is None or plate.confidence < _SURE else _refined(plate, bone.factors)
 
 

@@ -104,7 +104,7 @@ class Contours(Protocol):
 
 
 class CoarseBone:
-    """Counts a stack's bone in coarse voxels, slice by slice.
+    """Counts a stack's bone in coarse voxels, slice by slice, and adds up its grey values where it gets them.
 
     Parameters
     ----------
@@ -119,12 +119,26 @@ class CoarseBone:
         self.factors = coarse_factors(spacing_mm)
         self.spacing_mm = tuple(f * s for f, s in zip(self.factors, spacing_mm, strict=True))
         self.counts = np.zeros(coarse_shape(shape, self.factors), dtype=np.int32)
+        self._light: NDArray[np.float32] | None = None
 
-    def add(self, z: int, bone: NDArray[np.bool_]) -> None:
-        """Count slice ``z``."""
+    def add(self, z: int, bone: NDArray[np.bool_], grey: NDArray[Any] | None = None) -> None:
+        """Count slice ``z``; ``grey`` are its values where it is a scan, given with all slices or none."""
+        self.counts[z // self.factors[0]] += self._summed(bone, np.int32)
+        if grey is not None:
+            if self._light is None:
+                self._light = np.zeros(self.counts.shape, np.float32)
+            self._light[z // self.factors[0]] += self._summed(grey, np.float32)
+
+    def _summed(self, plane: NDArray[Any], kind: Any) -> NDArray[Any]:
+        """Return the sums of a slice (y, x) in coarse pixels."""
         _, fy, fx = self.factors
-        rows = np.add.reduceat(bone, np.arange(0, self.shape[1], fy), axis=0, dtype=np.int32)
-        self.counts[z // self.factors[0]] += np.add.reduceat(rows, np.arange(0, self.shape[2], fx), axis=1)
+        rows = np.add.reduceat(plane, np.arange(0, self.shape[1], fy), axis=0, dtype=kind)
+        return np.asarray(np.add.reduceat(rows, np.arange(0, self.shape[2], fx), axis=1))
+
+    @property
+    def grey(self) -> NDArray[np.float32] | None:
+        """Mean grey value of each whole coarse voxel; None where no slice had grey values."""
+        return None if self._light is None else self._light / np.float32(np.prod(self.factors))
 
     @property
     def share(self) -> NDArray[np.float32]:

@@ -115,9 +115,10 @@ def _plate(
     third = max(1, (high - low + 1) // 3)
     coarse = CoarseBone(volume.grid.shape, volume.grid.spacing_mm)
     span = range(low, low + third) if direction > 0 else range(high - third + 1, high + 1)
-    masks = context.map(lambda z: bone(np.asarray(volume.data[z])), span)
-    for z, mask in zip(span, masks, strict=True):
-        coarse.add(z, mask)
+    scan = bone is not bone_mask and bone is not _baseline_bone
+    planes = context.map(lambda z: np.asarray(volume.data[z]), span)
+    for z, plane in zip(span, planes, strict=True):
+        coarse.add(z, bone(plane), plane if scan else None)
     return plate_of(coarse, direction)
 
 

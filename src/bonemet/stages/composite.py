@@ -166,9 +166,9 @@ def _week_0(
         raise InputError(f"{paths[0]} does not lie on the grid of the two scans; give the registered week 0.")
     bars, _ = _followup_threshold(bar, before.quantity, first.quantity)
     coarse = CoarseBone(first.grid.shape, first.grid.spacing_mm)
-    slices = context.map(lambda z: np.asarray(first.data[z]) >= bars[1], range(first.grid.shape[0]))
-    for z, bone in enumerate(slices):
-        coarse.add(z, bone)
+    slices = context.map(lambda z: np.asarray(first.data[z]), range(first.grid.shape[0]))
+    for z, grey in enumerate(slices):
+        coarse.add(z, grey >= bars[1], grey)
     return coarse
 
 
@@ -349,16 +349,17 @@ def _write(
     grid = before.grid
     coarse = CoarseBone(grid.shape, grid.spacing_mm), CoarseBone(grid.shape, grid.spacing_mm)
 
-    def one(z: int) -> NDArray[np.uint8]:
-        return compose(np.asarray(before.data[z]), np.asarray(after.data[z]), *bars)
+    def one(z: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
+        pair = np.asarray(before.data[z]), np.asarray(after.data[z])
+        return *pair, compose(*pair, *bars)
 
     def slices() -> Iterator[NDArray[np.uint8]]:
         nonlocal total
         with context.progress("composite", grid.shape[0]) as tick:
-            for z, codes in enumerate(context.map(one, range(grid.shape[0]))):
+            for z, (old, new, codes) in enumerate(context.map(one, range(grid.shape[0]))):
                 total += count_change(codes)
-                coarse[0].add(z, (codes == KEPT) | (codes == RESORBED))
-                coarse[1].add(z, codes >= KEPT)
+                coarse[0].add(z, (codes == KEPT) | (codes == RESORBED), old)
+                coarse[1].add(z, codes >= KEPT, new)
                 yield codes
                 tick(1)
 
