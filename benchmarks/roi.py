@@ -22,17 +22,20 @@ from bonemet.core.grid import Grid
 from bonemet.kernels.resample import resample
 from bonemet.registration.align import register
 from bonemet.roi.composite import composite
+from bonemet.roi.fibula import remove_fibula
 from bonemet.roi.guard import Guard, guarded_map
 from bonemet.roi.junction import find_junction
 from bonemet.roi.landmarks import Landmarks, find_landmarks
 from bonemet.roi.lesions import CoarseBone
-from bonemet.simulation import change_truth, landmarks
+from bonemet.simulation import change_truth, landmarks, points_in_fibula
 from bonemet.stages._growth import Known, without_growth
 from bonemet.stages.composite import choose_threshold
 
 FULL = (1538, 509, 539)
 SMALL = (200, 260, 270)
 TRUTH_MM = 0.02
+REGION_MM = 3.0
+PARTS = ("composite", "landmarks", "change")
 RAW = Guard(sigma_voxels=0, smallest_difference=0, smallest_cluster_voxels=1)
 GUARDS = {
     "raw": RAW,
@@ -78,50 +81,90 @@ def composites(shape: tuple[int, int, int]) -> list[Figure]:
     ]
 
 
-def junctions(count: int, voxel_mm: float) -> list[Figure]:
-    """Compare junctions with the planted ones: week 0, and a later week with its lesion."""
-    errors: dict[str, list[float]] = {"default": [], "published rule": []}
-    plates: list[float] = []
+@dataclass
+class Seen:
+    """What was found in both weeks of all animals.
+
+    Attributes
+    ----------
+    junction
+        Errors in slices, by method; infinite where none was found.
+    plate
+        Errors in mm of week 0's growth plate, where one was found.
+    fibula
+        Dice of the bone that is left when the fibula is taken out of the region, with the tibia's own.
+    """
+
+    junction: dict[str, list[float]]
+    plate: list[float]
+    fibula: list[float]
+
+
+def landmarks_of(count: int, voxel_mm: float) -> list[Figure]:
+    """Compare junctions, growth plates and the tibia without its fibula with what was planted.
+
+    Week 0 and a later week with its lesion; in every tenth animal the fibula is broken.
+    """
+    seen = Seen({"default": [], "published rule": []}, [], [])
     for k in range(count):
-        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), second="alike")
-        planted = landmarks(pair.animal, 0, f"{pair.side} tibia")
-        true = planted["junction"]
-        marks = find_landmarks(
-            coarse_bone(np.asarray(pair.fixed.data), pair.fixed.grid, choose_threshold(pair.fixed))
-        )
-        found_plate = None if marks is None or marks.plate is None else marks.plate.slice
-        place = (planted["proximal_growth_plate"] - pair.fixed.grid.origin_mm[2]) / voxel_mm
-        plates.append(np.inf if found_plate is None else abs(found_plate - place) * voxel_mm)
-        for volume in (pair.fixed, pair.moving):
-            place = (true - volume.grid.origin_mm[2]) / voxel_mm
-            bar = choose_threshold(volume)
-            data = np.asarray(volume.data)
-            try:
-                found = find_junction(data, volume.grid.spacing_mm, lambda v, bar=bar: v >= bar)
-                told = found.slice, found.published
-            except BonemetError:
-                told = None, None
-            for name, value in zip(errors, told, strict=True):
-                errors[name].append(np.inf if value is None else abs(value - place))
-    total = len(errors["default"])
+        broken = {"fibula_broken": str(cases.mouse(cases.FIRST + k).tumour_side)} if k % 10 == 9 else None
+        pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), second="alike", changed=broken)
+        look_at_plate(seen, pair)
+        for which in (0, 1):
+            look_at_junction(seen, pair, which)
+        gaps = seen.junction["default"]
+        print(f"animal {k}: junction {gaps[-2:]}, fibula {seen.fibula[-2:]}", file=sys.stderr)
+    total = len(seen.junction["default"])
     figures = []
-    for name, gaps in errors.items():
+    for name, gaps in seen.junction.items():
         right = sum(g <= 2.5 for g in gaps)  # the truth is no whole slice
         goal, holds = (f"{total} of {total}", right == total) if name == "default" else ("", None)
         figures.append(Figure(f"junction within 2 slices, {name}, of {total}", right, "", goal, holds))
-    known = [g for g in errors["default"] if np.isfinite(g)]
-    sure = [e for e in plates if np.isfinite(e)]
-    figures += [
-        Figure(f"growth plates of week 0 found, of {count}", len(sure), ""),
-        Figure(
-            "growth plates found more than 0.1 mm off",
-            sum(e > 0.1 for e in sure),
-            "",
-            "0",
-            max(sure, default=0) <= 0.1,
-        ),
+    known = [g for g in seen.junction["default"] if np.isfinite(g)]
+    wrong, lowest = sum(e > 0.1 for e in seen.plate), min(seen.fibula)
+    return [
+        *figures,
+        Figure("largest error of a found junction", max(known, default=0.0), "slices"),
+        Figure(f"growth plates of week 0 found, of {count}", len(seen.plate), ""),
+        Figure("growth plates found more than 0.1 mm off", wrong, "", "0", wrong == 0),
+        Figure("tibia without its fibula, lowest Dice", lowest, "", ">= 0.995", lowest >= 0.995),
+        Figure("tibia without its fibula, median Dice", float(np.median(seen.fibula)), ""),
+        Figure(f"below 0.995, of {len(seen.fibula)}", sum(d < 0.995 for d in seen.fibula), ""),
     ]
-    return [*figures, Figure("largest error of a found junction", max(known, default=0.0), "slices")]
+
+
+def look_at_plate(seen: Seen, pair: cases.Pair) -> None:
+    """Note how far week 0's growth plate is off."""
+    volume = pair.fixed
+    planted = landmarks(pair.animal, pair.weeks[0], f"{pair.side} tibia")["proximal_growth_plate"]
+    marks = find_landmarks(coarse_bone(np.asarray(volume.data), volume.grid, choose_threshold(volume)))
+    if marks is not None and marks.plate is not None:
+        place = (planted - volume.grid.origin_mm[2]) / volume.grid.spacing_mm[0]
+        seen.plate.append(abs(marks.plate.slice - place) * volume.grid.spacing_mm[0])
+
+
+def look_at_junction(seen: Seen, pair: cases.Pair, which: int) -> None:
+    """Note how far the junction of a week is off, and how well the fibula is taken out below it."""
+    volume, bone = (pair.fixed, pair.moving)[which], f"{pair.side} tibia"
+    grid, data, bar = volume.grid, np.asarray(volume.data), choose_threshold(volume)
+    true = landmarks(pair.animal, pair.weeks[which], bone)["junction"]  # growth and disease move it
+    place = (true - grid.origin_mm[2]) / grid.spacing_mm[0]
+    try:
+        found = find_junction(data, grid.spacing_mm, lambda v: v >= bar)
+        told = found.slice, found.published
+    except BonemetError:
+        told = None, None
+    for name, value in zip(seen.junction, told, strict=True):
+        seen.junction[name].append(np.inf if value is None else abs(value - place))
+    region = slice(round(place), round(place + REGION_MM / grid.spacing_mm[0]))
+    left = remove_fibula(data, grid.spacing_mm, lambda v: v >= bar)[0][region] >= bar
+    solid = np.argwhere(data[region] >= bar)
+    points = grid.index_to_mm(solid + np.array([region.start, 0, 0]))
+    own = np.linalg.inv(pair.matrices[which])
+    fibula = points_in_fibula(pair.animal, pair.weeks[which], bone, points @ own[:3, :3].T + own[:3, 3])
+    tibia = np.zeros(left.shape, bool)
+    tibia[tuple(solid[~fibula].T)] = True
+    seen.fibula.append(2 * float((tibia & left).sum()) / max(int(tibia.sum() + left.sum()), 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +268,7 @@ def changes(count: int, voxel_mm: float) -> list[Figure]:
 def main() -> None:
     """Print the figures."""
     parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--animals", type=int, default=100, help="for the junction")
     parser.add_argument("--pairs", type=int, default=20, help="for change, two registrations each")
     parser.add_argument("--voxel-um", type=float, default=40.0, help="for the junction")
@@ -233,9 +277,12 @@ def main() -> None:
     if options.quick:
         options.animals, options.pairs, options.voxel_um, options.change_um = 4, 2, 60.0, 40.0
     voxel = options.voxel_um / 1000
-    figures = composites(SMALL if options.quick else FULL)
-    figures += junctions(options.animals, voxel)
-    figures += changes(options.pairs, options.change_um / 1000)
+    work = {
+        "composite": lambda: composites(SMALL if options.quick else FULL),
+        "landmarks": lambda: landmarks_of(options.animals, voxel),
+        "change": lambda: changes(options.pairs, options.change_um / 1000),
+    }
+    figures = [figure for part in options.only for figure in work[part]()]
     show(figures, options, repetitions=1)
 
 

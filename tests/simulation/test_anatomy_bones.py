@@ -11,6 +11,7 @@ from bonemet.simulation import (
     bone_in_own_frame,
     landmarks,
     points_in_bone,
+    points_in_fibula,
     sizes_of,
     tissue_in_own_frame,
 )
@@ -299,3 +300,18 @@ def test_shaft_is_triangular_with_a_crest_in_front_and_a_hollow_beside_it(mouse)
     # x is medial, so low x is lateral; a straight face would lie on the chord between its corners
     chord = np.linspace(left_edge[quarter], left_edge[-3], len(left_edge) - quarter - 2)
     assert (left_edge[quarter:-2] - chord).max() > 1.0
+
+
+def test_a_point_of_the_fibula_is_known_from_one_of_the_tibia():
+    mouse = animal(5)
+    marks = landmarks(mouse, 0, "right tibia")
+    level = 0.5 * (marks["junction"] + marks["fusion"])
+    s = np.arange(-3.0, 3.0, 0.05)
+    x, y = np.meshgrid(s, s, indexing="ij")
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, level)], 1)
+    solid = points_in_bone(mouse, 0, "right tibia", points)[:, 0].reshape(x.shape) <= 0
+    pieces, count = ndimage.label(solid)
+    assert count == 2
+    small = pieces == 1 + int(np.argmin(np.bincount(pieces.ravel())[1:]))
+    fibula = points_in_fibula(mouse, 0, "right tibia", points).reshape(x.shape)
+    assert np.array_equal(fibula & solid, small)

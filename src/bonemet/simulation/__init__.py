@@ -10,6 +10,7 @@ from bonemet.simulation.truth import (
     landmark_points,
     landmarks,
     points_in_bone,
+    points_in_fibula,
     tissue_in_own_frame,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "landmark_points",
     "landmarks",
     "points_in_bone",
+    "points_in_fibula",
     "render",
     "scan_pose",
     "sizes_of",

@@ -107,6 +107,17 @@ def outline(t: Array, x: float, y: float, z: float) -> float:
 
 
 @fast_kernel
+def fibula_points(t: Array, points: Array, out: NDArray[np.bool_]) -> None:
+    """Tell of points (n, 3), given as (x, y, z) in the bone's frame, whether they are the tube's.
+
+    New bone is whose surface it lies nearer to.
+    """
+    for i in range(points.shape[0]):
+        body, _, tube, _ = _surfaces(t, points[i, 0], points[i, 1], points[i, 2])
+        out[i] = tube < body
+
+
+@fast_kernel
 def new_bone_mm(t: Array) -> float:
     """Return the greatest thickness of what lies upon a packed shape's outline."""
     grown = 2.0 * t[int(t[GROWTH]) + 4] if t[GROWTH + 1] > 0.0 else 0.0

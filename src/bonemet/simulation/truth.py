@@ -24,7 +24,7 @@ from bonemet.simulation.packed import BREAK
 from bonemet.simulation.render import paint_parts
 from bonemet.simulation.shapes import Array
 from bonemet.simulation.skeleton import Part, long_bone
-from bonemet.simulation.tissue import new_bone_mm, outline, sample, sample_points
+from bonemet.simulation.tissue import fibula_points, new_bone_mm, outline, sample, sample_points
 
 _FINE_MM = 0.02
 _CUBE = 4
@@ -45,6 +45,17 @@ def points_in_bone(animal: Animal, week: int, bone: str, points_mm: NDArray[Any]
     points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
     out = np.empty((len(points), 3))
     sample_points(long_bone(animal, week, bone).shape.pack(), points, out)
+    return out
+
+
+def points_in_fibula(animal: Animal, week: int, bone: str, points_mm: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell of points (n, 3) given as (x, y, z) in a tibia's frame whether they are its fibula's.
+
+    The tibia's proximal piece, where it is broken, counts as if it were in its place.
+    """
+    points = np.ascontiguousarray(points_mm, dtype=np.float64).reshape(-1, 3)
+    out = np.empty(len(points), np.bool_)
+    fibula_points(long_bone(animal, week, bone).shape.pack(), points, out)
     return out
 
 
