@@ -303,7 +303,7 @@ def test_shaft_is_triangular_with_a_crest_in_front_and_a_hollow_beside_it(mouse)
 
 
 def test_a_point_of_the_fibula_is_known_from_one_of_the_tibia():
-    mouse = animal(5)
+    mouse = animal(5, tumour_side=None)
     marks = landmarks(mouse, 0, "right tibia")
     level = 0.5 * (marks["junction"] + marks["fusion"])
     s = np.arange(-3.0, 3.0, 0.05)
