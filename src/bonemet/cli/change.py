@@ -10,6 +10,13 @@ import typer
 from bonemet.cli.console import execute
 from bonemet.cli.options import Debug, Json, MemoryGb, Overwrite, Regions, Threshold, VoxelUm, Workers
 
+GuardSigma = Annotated[float, typer.Option(help="Smoothing of the difference before it counts, in voxels.")]
+GuardDifference = Annotated[
+    float, typer.Option(help="Smallest difference that counts, as a share of the contrast of bone.")
+]
+GuardFilm = Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")]
+GuardCluster = Annotated[int, typer.Option(help="Fewest voxels of a change.")]
+
 
 def composite(
     baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="The earlier, registered stack.")],
@@ -23,14 +30,10 @@ def composite(
         float | None,
         typer.Option(help="Expected error of the registration; by default what register says."),
     ] = None,
-    guard_sigma: Annotated[
-        float, typer.Option(help="Smoothing of the difference before it counts, in voxels.")
-    ] = 1.0,
-    guard_difference: Annotated[
-        float, typer.Option(help="Smallest difference that counts, as a share of the contrast of bone.")
-    ] = 0.1,
-    guard_film: Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")] = 0,
-    guard_cluster: Annotated[int, typer.Option(help="Fewest voxels of a change.")] = 27,
+    guard_sigma: GuardSigma = 1.0,
+    guard_difference: GuardDifference = 0.1,
+    guard_film: GuardFilm = 0,
+    guard_cluster: GuardCluster = 27,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -71,6 +74,10 @@ def series(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the composites.")],
     scans: Annotated[list[Path], typer.Argument(metavar="WEEK0 WEEK1...", help="Registered stacks.")],
     threshold: Threshold = None,
+    guard_sigma: GuardSigma = 1.0,
+    guard_difference: GuardDifference = 0.1,
+    guard_film: GuardFilm = 0,
+    guard_cluster: GuardCluster = 27,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -83,6 +90,7 @@ def series(
 
     Example: `bonemet series changes "871 left tibia/week 0" "871 left tibia/week 1" "871 left tibia/week 2"`
     """
+    from bonemet.roi.guard import Guard
     from bonemet.stages.series import series as function
 
     execute(
@@ -90,6 +98,7 @@ def series(
             scans,
             out,
             threshold=threshold,
+            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,
