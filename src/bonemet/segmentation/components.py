@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemet.core.errors import InputError
-from bonemet.kernels import labelling
+from bonemet.kernels import labelling, morphology
 
 Mask = NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -181,7 +181,8 @@ def _directions(flat: bool) -> NDArray[np.int32]:
 def bridged(filled: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
     """Return a mask after a closing with a ball; the array's rim counts as more of the same."""
     reach = max(1, int(np.ceil(radius_mm / min(spacing_mm))))
-    closed = ndimage.binary_closing(np.pad(filled, reach, mode="edge"), ball(radius_mm, spacing_mm))
+    element = ball(radius_mm, spacing_mm)
+    closed = morphology.shrink(morphology.grow(np.pad(filled, reach, mode="edge"), element), element)
     inner = slice(reach, -reach)
     return np.asarray(closed[inner, inner, inner])
 

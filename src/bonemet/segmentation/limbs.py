@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.errors import InputError, SettingsError
+from bonemet.kernels import morphology
 from bonemet.segmentation import components, naming
 from bonemet.segmentation.components import Mask, Spacing
 from bonemet.segmentation.eaten import find_eaten
@@ -199,10 +200,12 @@ def _distal_end(inside: NDArray[np.float32], tibia: Tibia, coarse_mm: Spacing) -
 
 def _wall(side: NDArray[np.int8], tibia: int, femur: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the femur's voxels that touch its tibia, corners included: the cut, made one voxel thick."""
-    from scipy import ndimage
-
-    near = ndimage.binary_dilation(side == tibia, np.ones((3, 3, 3), bool))
-    return np.asarray(femur[near[tuple(femur.T)]])
+    if not len(femur):
+        return femur
+    low = np.maximum(femur.min(axis=0) - 1, 0)
+    box = tuple(slice(a, b) for a, b in zip(low, femur.max(axis=0) + 2, strict=True))
+    near = morphology.grow(side[box] == tibia, np.ones((3, 3, 3), bool))
+    return np.asarray(femur[near[tuple((femur - low).T)]])
 
 
 def _add_other_shafts(
