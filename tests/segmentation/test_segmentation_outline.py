@@ -122,6 +122,17 @@ def test_a_small_bone_that_touches_a_large_one_is_parted_from_it():
     assert np.array_equal(kept[:40], apart[:40])
 
 
+def test_the_shell_of_an_epiphysis_is_no_small_bone():
+    spacing = (0.08,) * 3
+    z, y, x = np.ogrid[:40, :48, :48]
+    solid = ((z - 20) ** 2 / 6**2 + (y - 24) ** 2 / 15**2 + (x - 24) ** 2 / 17**2) < 1  # 2.7 mm wide
+    shell = solid & ~ndimage.binary_erosion(solid, iterations=2)
+    small = (z - 20) ** 2 / 6**2 + (y - 24) ** 2 / 7**2 + (x - 24) ** 2 / 11**2 < 1  # 1.8 mm long
+    nothing = np.zeros(shell.shape, bool)
+    assert sesamoids._stands_alone(np.broadcast_to(small, shell.shape), nothing, spacing)
+    assert not sesamoids._stands_alone(shell, nothing, spacing)
+
+
 def bent_bone():
     """A crooked, tapering bone with a process: no turn lays it upon itself."""
     z, y, x = np.ogrid[:90, :40, :44]

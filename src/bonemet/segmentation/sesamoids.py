@@ -19,6 +19,7 @@ Judge = Callable[[NDArray[np.float64]], bool]
 
 SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
 LEAST_MM3 = 0.02
+LONGEST_MM = 2.3  # a mouse's patella is not quite 2 mm long; an epiphysis is wider
 BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
 FLAKE_MM = 0.14  # radius that flakes of a thin cortex do not reach
 DEEP = 2.5  # voxels within the outline
@@ -82,10 +83,18 @@ def without_loose(body: Mask, spacing_mm: Spacing, at_knee: Judge) -> Mask:
 def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing) -> bool:
     """Tell whether a piece of bright bone is thick, its inside filled, and lies outside of the long bone."""
     around = ndimage.binary_dilation(piece, iterations=2) & ~piece
-    if not np.mean(~inside[around]) > ALONE:
+    if not np.mean(~inside[around]) > ALONE or _length_mm(piece, spacing_mm) > LONGEST_MM:
         return False
     solid = np.pad(filled(piece, np.ones_like(piece), spacing_mm), 1)
     return float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max()) >= FLAKE_MM
+
+
+def _length_mm(piece: Mask, spacing_mm: Spacing) -> float:
+    """Return the extent of a piece along its longest principal axis."""
+    points = np.argwhere(piece) * np.asarray(spacing_mm)
+    points = points - points.mean(axis=0)
+    _, axes = np.linalg.eigh(points.T @ points)
+    return float(np.ptp(points @ axes[:, -1])) + min(spacing_mm)
 
 
 def _centre(piece: Mask, box: Box) -> NDArray[np.float64]:
