@@ -85,6 +85,28 @@ def test_a_broken_and_displaced_fibula(fine, gap_mm, shift_mm, at_mm):
     assert found(fine.tibia | fibula, fine) == (fine.junction, 1)
 
 
+@pytest.mark.parametrize("overlap", [-2, 0, 1, 4])
+@pytest.mark.parametrize("turned", [False, True])
+def test_pieces_of_a_fibula_that_stand_well_apart(fine, overlap, turned):
+    at, aside = round(4.6 / 0.06), round(0.75 / 0.06)
+    proximal, distal = np.zeros_like(fine.fibula), np.zeros_like(fine.fibula)
+    distal[at:] = fine.fibula[at:]
+    length = np.arange(fine.junction, at + overlap)
+    lean = np.clip((length - fine.junction) / (at - fine.junction), 0, 1)  # about its fused head
+    proximal[: fine.junction] = fine.fibula[: fine.junction]
+    for z, share in zip(length, lean, strict=True):
+        proximal[z] = np.roll(fine.fibula[z], round(share * aside), axis=1)
+    pieces = (proximal | distal) & ~fine.tibia
+    mask = (fine.tibia | pieces)[:: -1 if turned else 1]
+    place = len(mask) - 1 - fine.junction if turned else fine.junction
+    assert found(mask, fine) == (place, -1 if turned else 1)
+    cleaned, _, _ = remove_fibula(mask, fine.spacing)
+    region = slice(fine.junction, fine.junction + 50)
+    left = cleaned[:: -1 if turned else 1][region] > 0
+    assert not (left & pieces[region]).any()
+    assert dice(left, fine.tibia[region]) > 0.995
+
+
 def test_slices_in_which_they_touch_again(fine):
     mask = fine.mask.copy()
     for k in (fine.junction + 3, fine.junction + 4, fine.junction + 40):

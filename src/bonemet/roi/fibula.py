@@ -27,6 +27,8 @@ _NEAR_MM = 0.2  # length of a run's end that tells its size
 _FREE_LOG_RATIO = 0.2  # difference of sizes that costs nothing
 _FREE_MM = 0.05  # misfit of a place that costs nothing: the noise of centroids
 _MOST_MM, _MOST_LOG_RATIO = 0.4, 0.7  # no run fits that lies or measures more amiss
+_PIECE_MM, _BROKEN_MM = 1.0, 1.2  # a run this long is no crumb, and may lie so far off: the bone is broken
+_OVERLAP_MM = 0.3  # along the bone, by which such pieces may lie side by side
 _ENCLOSED = 0.75  # beyond this a contour is more likely a crumb inside the tibia
 _REACH_MM = 0.25  # how far from the fibula's outline its partial-volume fringe, new and lost bone may lie
 
@@ -38,8 +40,8 @@ class FibulaTrack:
     Attributes
     ----------
     contours
-        Its contours by rising slice, at most one in a slice; slices between the first and the last may lack
-        one, where the fibula touches the tibia, is broken or is missing.
+        Its contours by rising slice; slices between the first and the last may lack one, where the fibula
+        touches the tibia, is broken or is missing, and have two where pieces of it lie side by side.
     spacing_mm
         Voxel (z, y, x).
     """
@@ -60,7 +62,7 @@ class FibulaTrack:
     @property
     def gaps(self) -> int:
         """Number of slices between the first and the last that lack the contour."""
-        return self.last - self.first + 1 - len(self.contours)
+        return self.last - self.first + 1 - len({c.z for c in self.contours})
 
 
 def all_contours(
@@ -89,7 +91,8 @@ def track_fibula(slices: Sequence[SliceContours], spacing_mm: Spacing) -> Fibula
     Contours beside the tibia that follow each other smoothly make runs. The longest run is the fibula's; it
     is carried on at both ends, over slices in which the fibula touches the tibia, is broken or is missing,
     with runs that lie where it points to. A run must be the longer the worse it fits, so that a displaced
-    part of a broken fibula is taken and a crumb of a perforated cortex is not.
+    part of a broken fibula is taken and a crumb of a perforated cortex is not. A millimetre of bone is no
+    crumb: such a run may be the other piece of a fibula whose pieces stand well apart.
 
     Parameters
     ----------
@@ -110,7 +113,7 @@ def track_fibula(slices: Sequence[SliceContours], spacing_mm: Spacing) -> Fibula
         return None
     for sense in (1, -1):
         while (more := _continuation(chain, runs, sense, step)) is not None:
-            chain = chain + more if sense > 0 else more + chain
+            chain = sorted(chain + more, key=lambda c: c.z)
     return FibulaTrack(tuple(chain), spacing_mm)
 
 
@@ -169,16 +172,18 @@ def _continuation(chain: Run, runs: Sequence[Run], sense: int, step_mm: float) -
     tail = [c for c in chain if abs(c.z - end.z) * step_mm <= _TAIL_MM]
     best, best_gain = None, 0.0
     for run in runs:
-        near = run[0] if sense > 0 else run[-1]
-        gap = sense * (near.z - end.z) - 1
-        if not 0 <= gap * step_mm <= GAP_MM:
+        near, far = (run[0], run[-1]) if sense > 0 else (run[-1], run[0])
+        piece = step_mm * _beside(run) >= _PIECE_MM
+        apart = step_mm * (sense * (near.z - end.z) - 1)  # over which the fibula may bend and taper
+        if not -_OVERLAP_MM * piece <= apart <= GAP_MM or sense * (far.z - end.z) <= 0:
             continue
-        apart = gap * step_mm  # over which the fibula may bend and taper
+        apart = max(0.0, apart)
         misfit = max(0.0, _distance(_predict(tail, near.z), near.place_mm) - (_FREE_MM + 0.2 * apart))
         ratio = abs(float(np.log(_area(run, near.z, step_mm) / _area(chain, end.z, step_mm))))
         excess = max(0.0, ratio - (_FREE_LOG_RATIO + 0.6 * apart))
         gain = step_mm * _weight(run) - 0.5 * apart - 3 * misfit - 2 * excess
-        if gain > best_gain and misfit <= _MOST_MM and excess <= _MOST_LOG_RATIO:
+        most = _BROKEN_MM if piece else _MOST_MM
+        if gain > best_gain and misfit <= most and excess <= _MOST_LOG_RATIO:
             best, best_gain = run, gain
     return best
 
@@ -261,7 +266,9 @@ class FibulaRemover:
         self._stack = stack
         self._track = track
         self._bone = bone
-        self._at = {contour.z: contour for contour in track.contours}
+        self._at: dict[int, list[int]] = {}
+        for contour in track.contours:
+            self._at.setdefault(contour.z, []).append(contour.label)
         places = [track.first, track.last, *([] if junction is None else [junction])]
         self.first, self.last = min(places), max(places)
 
@@ -310,7 +317,7 @@ class FibulaRemover:
     def _own_outline(self, z: int) -> NDArray[np.bool_]:
         """Return the fibula's outline in a slice in which it has one."""
         labels, _ = label_slice(self._bone(np.asarray(self._stack[z])))
-        return np.asarray(labels == self._at[z].label)
+        return np.asarray(np.isin(labels, self._at[z]))
 
     def _outline_beyond(self, z: int) -> NDArray[np.bool_]:
         """Return the nearest outline, moved to where the fibula points to in slice ``z``."""
