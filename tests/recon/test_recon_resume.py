@@ -47,11 +47,11 @@ def stop_after(monkeypatch, slabs, error):
     """Make the slab after so many fail; return the list of slabs that were begun."""
     real, begun = Writer._slab, []
 
-    def failing(self, rays, read, geometry, grid, slices, tick):
+    def failing(self, rays, how, slices, blocks, tick):
         begun.append(slices)
         if len(begun) > slabs:
             raise error
-        return real(self, rays, read, geometry, grid, slices, tick)
+        return real(self, rays, how, slices, blocks, tick)
 
     monkeypatch.setattr(Writer, "_slab", failing)
     return begun
