@@ -109,7 +109,7 @@ def test_an_unchanged_bone_shows_no_guarded_change():
 def test_no_guard_is_the_raw_count():
     pair = block_pair(noise=25, seed=4)
     raw = count_change(composite(*pair, 100))
-    assert guarded_change(*pair, (100, 100), Guard(0, 0, 0, 1)) == raw
+    assert guarded_change(*pair, (100, 100), Guard(0, 0, 0, 1, noise_sds=0)) == raw
 
 
 def test_a_lost_thin_rod_is_no_film():
@@ -154,7 +154,7 @@ def test_a_difference_too_small_is_no_change():
     after = np.full((12, 12, 12), 99, np.uint8)
     before[:6] = after[:6] = 200
     assert guarded_change(before, after, (100, 100), Guard()).resorbed == 0
-    assert guarded_change(before, after, (100, 100), Guard(smallest_difference=0)).resorbed > 0
+    assert guarded_change(before, after, (100, 100), Guard(smallest_difference=0, noise_sds=0)).resorbed > 0
 
 
 def test_scans_of_other_scales_are_compared_by_contrast():
@@ -183,11 +183,13 @@ def test_the_effect_of_every_rule_is_told():
     found = guarded_map(*pair, (100, 100), Guard())
     effect = found.effect(0.5)
     assert effect["formed"]["raw_mm3"] == 0.5 * raw.formed
-    assert effect["resorbed"]["by_cluster_mm3"] == 0.5 * found.change.resorbed
+    assert effect["resorbed"]["followed_mm3"] == 0.5 * found.change.resorbed
     for kind in effect.values():
-        left = list(kind.values())
-        assert left == sorted(left, reverse=True)
-        assert left[0] > left[-1]
+        raw_mm3, *cores, followed = kind.values()
+        assert raw_mm3 > cores[0]
+        assert cores == sorted(cores, reverse=True)
+        assert cores[0] > cores[-1]
+        assert cores[-1] < followed < raw_mm3
 
 
 def test_a_change_that_the_registration_error_explains_is_none():

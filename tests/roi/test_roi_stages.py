@@ -87,7 +87,7 @@ def test_composite_on_disk_is_the_definition(tmp_path, pair, weeks):
         assert results[name] == pytest.approx(np.count_nonzero(expected == grey) * VOXEL**3)
     assert results["net_mm3"] == pytest.approx(results["formed_mm3"] - results["resorbed_mm3"])
     assert results["threshold_source"] == "given"
-    assert results["guard"]["smallest_cluster_voxels"] == 27
+    assert results["guard"]["smallest_cluster_voxels"] == 8
     assert json.loads(json.dumps(outcome.as_dict())) == outcome.as_dict()
 
 

@@ -67,7 +67,7 @@ def test_every_week_is_laid_on_the_first_and_on_the_week_before(calls):
 def test_the_study_says_what_counts_as_a_change_and_where(calls):
     for _, _, settings in (c for c in calls if c[0] == "composite"):
         assert settings["guard"].sigma_voxels == 0.5
-        assert settings["guard"].smallest_difference == 0.1
+        assert settings["guard"].smallest_difference == 0.05
         assert settings["regions"].name == "study.toml"
 
 

@@ -12,10 +12,13 @@ from bonemet.cli.options import Debug, Json, MemoryGb, Overwrite, Regions, Thres
 
 GuardSigma = Annotated[float, typer.Option(help="Smoothing of the difference before it counts, in voxels.")]
 GuardDifference = Annotated[
-    float, typer.Option(help="Smallest difference that counts, as a share of the contrast of bone.")
+    float, typer.Option(help="Smallest difference in a change's core, as a share of the contrast of bone.")
+]
+GuardNoise = Annotated[
+    float, typer.Option(help="Smallest difference in a change's core, in standard deviations of the noise.")
 ]
 GuardFilm = Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")]
-GuardCluster = Annotated[int, typer.Option(help="Fewest voxels of a change.")]
+GuardCluster = Annotated[int, typer.Option(help="Fewest voxels of a change's core.")]
 
 
 def composite(
@@ -31,9 +34,10 @@ def composite(
         typer.Option(help="Expected error of the registration; by default what register says."),
     ] = None,
     guard_sigma: GuardSigma = 1.0,
-    guard_difference: GuardDifference = 0.1,
+    guard_difference: GuardDifference = 0.05,
+    guard_noise: GuardNoise = 2.5,
     guard_film: GuardFilm = 0,
-    guard_cluster: GuardCluster = 27,
+    guard_cluster: GuardCluster = 8,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -57,7 +61,7 @@ def composite(
             threshold=threshold,
             days=days,
             error_um=error_um,
-            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster),
+            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster, noise_sds=guard_noise),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,
@@ -75,9 +79,10 @@ def series(
     scans: Annotated[list[Path], typer.Argument(metavar="WEEK0 WEEK1...", help="Registered stacks.")],
     threshold: Threshold = None,
     guard_sigma: GuardSigma = 1.0,
-    guard_difference: GuardDifference = 0.1,
+    guard_difference: GuardDifference = 0.05,
+    guard_noise: GuardNoise = 2.5,
     guard_film: GuardFilm = 0,
-    guard_cluster: GuardCluster = 27,
+    guard_cluster: GuardCluster = 8,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -98,7 +103,7 @@ def series(
             scans,
             out,
             threshold=threshold,
-            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster),
+            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster, noise_sds=guard_noise),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,

@@ -92,6 +92,7 @@ class Change(_Section):
 
     sigma_voxels: float = Field(default=Guard.sigma_voxels, ge=0)
     smallest_difference: float = Field(default=Guard.smallest_difference, ge=0)
+    noise_sds: float = Field(default=Guard.noise_sds, ge=0)
     film_voxels: int = Field(default=Guard.film_voxels, ge=0)
     smallest_cluster_voxels: int = Field(default=Guard.smallest_cluster_voxels, ge=1)
 

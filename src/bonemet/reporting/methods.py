@@ -149,10 +149,12 @@ def _composite(side: Sidecar) -> str:
     )
     if guard:
         text += (
-            " Guarded volumes count a change only where the difference of the two scans, smoothed with a "
-            f"Gaussian of {guard['sigma_voxels']:g} voxel, exceeds {guard['smallest_difference']:.0%} of the "
-            f"contrast of bone, beyond a surface film of {guard['film_voxels']:g} voxel, in clusters of at "
-            f"least {guard['smallest_cluster_voxels']:g} voxels."
+            " Guarded volumes count a change that has a core, where the difference of the two scans, "
+            f"smoothed with a Gaussian of {guard['sigma_voxels']:g} voxel, exceeds "
+            f"{guard['smallest_difference']:.0%} of the contrast of bone and {guard['noise_sds']:g} standard "
+            f"deviations of its noise in at least {guard['smallest_cluster_voxels']:g} connected voxels"
+            + (f" beyond a surface film of {guard['film_voxels']:g} voxel" if guard["film_voxels"] else "")
+            + ", and follow it as far as the difference keeps its sign."
         )
     return text
 

@@ -1,4 +1,4 @@
-"""The proximal growth plate of a tibia: the plane of cartilage between epiphysis and metaphysis."""
+"""The growth plates of a tibia: planes of cartilage between epiphysis and metaphysis, at the knee and the ankle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BIN_MM = 0.02
 # Half the thickness of what is taken for the plate, and where on both sides bone is expected: the bony end
 # plate of the epiphysis and the primary spongiosa, each hardly thicker than a trabecula.
 _WIDTHS_MM = ((0.04, (0.06, 0.12)), (0.06, (0.08, 0.14)))
-_FIRST_MM, _LAST_MM = 0.9, 3.5  # where below the bone's proximal end a plate may lie
+_FIRST_MM, _LAST_MM = 0.9, 3.5  # how far from the end of the bone a plate may lie
 _SAMPLES = 60_000
 _APART_MM = 0.25  # another gap lies at least so far away
 _CHANCE, _CLEAR = 1.1, 1.5  # by which factor a gap excels any other by chance, and a plate beyond doubt
@@ -55,7 +55,7 @@ class GrowthPlate:
 def find_growth_plate(
     share: NDArray[Any], spacing_mm: Spacing, direction: int, grey: NDArray[Any] | None = None
 ) -> GrowthPlate | None:
-    """Find the proximal growth plate: the tilted gap across the inside of the bone, with bone on both sides.
+    """Find a growth plate: the tilted gap across the inside of the bone near its end, with bone on both sides.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def find_growth_plate(
     spacing_mm
         Voxel (z, y, x).
     direction
-        +1 if the slice number rises distally, else -1.
+        +1 if the slice number rises from the end at which the plate lies, else -1: distally for the plate
+        at the knee, proximally for that at the ankle.
     grey
         (z, y, x) grey values of the same voxels. The bone beside a plate is often thinner than a voxel, and
         paler than the threshold; grey values show it all the same.

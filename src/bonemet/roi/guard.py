@@ -1,13 +1,14 @@
 """What of a composite's change is real: noise, films and the registration's own error guarded against.
 
 Noise and a misalignment of a fraction of a voxel change the surface of every unchanged bone, so beside the
-raw count of changed voxels stands a guarded one, and the voxels that it counts.
+raw count of changed voxels stands a guarded one, and the voxels that it counts. A change is found by its
+core, which noise and misalignment cannot make, and followed from there as far as the scans differ alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,10 @@ from scipy import ndimage
 from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.volume import SlicedArray
-from bonemet.roi.clusters import CORNERS, ClusterCollector
+from bonemet.roi import difference
+from bonemet.roi.clusters import ClusterCollector
 from bonemet.roi.composite import FORMED, KEPT, RESORBED, Change
 
-_SMOOTHING_RADII = 3.0  # where the Gaussian is cut off, in standard deviations
 _SLAB_VOXELS = 8_000_000
 Counts = tuple[int, int, int]
 
@@ -28,42 +29,48 @@ Counts = tuple[int, int, int]
 class Guard:
     """What a change must be before the guarded figures count it.
 
-    A voxel that crossed the threshold counts when the difference of both scans, smoothed, is more of the
-    contrast of bone than noise makes and more than the registration's error explains; where asked for, when
-    it lies deeper than a surface film, or touches one that does; and when it belongs to a cluster
-    (26-connected) that is large enough. The difference is smoothed, not each scan, since smoothing each takes
-    thin trabeculae away before they are compared.
+    A voxel that crossed the threshold is of a core when the difference of both scans, smoothed, is more than
+    noise makes and than the registration's error explains; where asked for, when it lies deeper than a
+    surface film; and when enough of such voxels hang together (26-connected). A change is its core and all
+    voxels that crossed the threshold the same way and hang together with it, as long as the smoothed
+    difference has the same sign. The difference is smoothed, not each scan, since smoothing each takes thin
+    trabeculae away before they are compared.
 
     Attributes
     ----------
     sigma_voxels
         Standard deviation of the Gaussian that smooths the difference, 0 for none.
     smallest_difference
-        Share of the contrast, which is twice the distance of the baseline's mean bone from the threshold.
+        Of a core, as a share of the contrast, which is twice the distance of the baseline's mean bone from
+        the threshold.
     film_voxels
-        Thickness of a layer on unchanged bone that is taken for noise, 0 for none.
+        Thickness of a layer on unchanged bone that holds no core, 0 for none.
     smallest_cluster_voxels
-        Fewest voxels of a change.
+        Fewest voxels of a core.
     error_voxels
         Expected error of the registration in voxels. A shift by it changes a voxel by as much as the
-        baseline's gradient times the error; a difference must exceed that on top.
+        baseline's gradient times the error; a core's difference must exceed that on top.
+    noise_sds
+        A core's difference is at least so many standard deviations of the noise that is found in the smoothed
+        difference well within bone.
     """
 
     sigma_voxels: float = 1.0
-    smallest_difference: float = 0.1
+    smallest_difference: float = 0.05
     film_voxels: int = 0
-    smallest_cluster_voxels: int = 27
+    smallest_cluster_voxels: int = 8
     error_voxels: float = 0.0
+    noise_sds: float = 2.5
 
     def __post_init__(self) -> None:
         sizes = (self.sigma_voxels, self.smallest_difference, self.film_voxels, self.error_voxels)
-        if not (min(sizes) >= 0 and self.smallest_cluster_voxels >= 1):
+        if not (min(*sizes, self.noise_sds) >= 0 and self.smallest_cluster_voxels >= 1):
             raise SettingsError(f"A guard needs sizes that are not negative, not {self}.")
 
     @property
     def reach(self) -> int:
         """Distance in voxels over which one voxel has an effect, clusters left out."""
-        return int(_SMOOTHING_RADII * self.sigma_voxels + 0.5) + 1 + 2 * self.film_voxels
+        return difference.reach(self.sigma_voxels) + self.film_voxels
 
     def as_dict(self) -> dict[str, float]:
         """Return the settings."""
@@ -82,8 +89,10 @@ class GuardedMap:
         Flat indices of the voxels, rising.
     baseline_bone
         Bone voxels of the baseline.
-    raw, by_difference, by_film
-        Formed and resorbed voxels before the guard, after its first and after its second rule.
+    raw
+        Formed and resorbed voxels before the guard.
+    by_difference, by_film, by_cluster
+        Those of cores by its first rule, by its second too, and by all.
     """
 
     shape: tuple[int, int, int]
@@ -93,6 +102,7 @@ class GuardedMap:
     raw: tuple[int, int]
     by_difference: tuple[int, int]
     by_film: tuple[int, int]
+    by_cluster: tuple[int, int]
 
     @property
     def change(self) -> Change:
@@ -104,9 +114,10 @@ class GuardedMap:
         return replace(self, formed=formed, resorbed=resorbed)
 
     def effect(self, voxel_mm3: float) -> dict[str, dict[str, float]]:
-        """Return what every rule left of formed and resorbed bone, in mm3, from the raw count down."""
-        left = (self.raw, self.by_difference, self.by_film, (len(self.formed), len(self.resorbed)))
-        names = ("raw_mm3", "by_difference_mm3", "by_film_mm3", "by_cluster_mm3")
+        """Return formed and resorbed bone, in mm3: raw, what every rule left as cores, and what counts."""
+        counted = (len(self.formed), len(self.resorbed))
+        left = (self.raw, self.by_difference, self.by_film, self.by_cluster, counted)
+        names = ("raw_mm3", "by_difference_mm3", "by_film_mm3", "by_cluster_mm3", "followed_mm3")
         return {
             kind: {name: pair[i] * voxel_mm3 for name, pair in zip(names, left, strict=True)}
             for i, kind in enumerate(("formed", "resorbed"))
@@ -151,23 +162,25 @@ def guarded_map(
     depth, rows, columns = baseline.shape
     step = max(4, _SLAB_VOXELS // (rows * columns))
     ranges = [(a, min(a + step, depth)) for a in range(0, depth, step)]
-    collectors = ClusterCollector((rows, columns)), ClusterCollector((rows, columns))
-    bars = _scales((baseline, followup), thresholds, ranges, mapper)
+    scans = (baseline, followup)
+    scales = difference.scales(scans, thresholds, ranges, mapper)
+    least = guard.smallest_difference
+    if guard.noise_sds > 0:
+        least = max(least, guard.noise_sds * difference.noise(scans, scales, guard.sigma_voxels, mapper))
+    kinds = _Collector((rows, columns)), _Collector((rows, columns))
     bone = 0
-    left = np.zeros((3, 2), dtype=np.int64)
 
     def work(span: tuple[int, int]) -> _Slab:
-        return _guard_slab((baseline, followup), span, bars, guard)
+        return _guard_slab(scans, span, scales, guard, least)
 
     for (start, stop), slab in zip(ranges, mapper(work, ranges), strict=True):
         bone += slab.baseline_bone
-        left += slab.left
-        for collector, mask in zip(collectors, (slab.formed, slab.resorbed), strict=True):
-            collector.add(mask, slab.corner)
+        for kind, found in zip(kinds, (slab.formed, slab.resorbed), strict=True):
+            kind.add(found, slab.corner)
         tick(stop - start)
-    formed, resorbed = (_large(c, guard.smallest_cluster_voxels) for c in collectors)
-    raw, difference, film = ((int(a), int(b)) for a, b in left)
-    return GuardedMap((depth, rows, columns), formed, resorbed, bone, raw, difference, film)
+    formed, resorbed = (kind.followed(guard.smallest_cluster_voxels) for kind in kinds)
+    counts = [(a, b) for a, b in zip(*(kind.counts for kind in kinds), strict=True)]
+    return GuardedMap((depth, rows, columns), formed, resorbed, bone, *counts)
 
 
 def guarded_change(
@@ -183,75 +196,64 @@ def guarded_change(
     return guarded_map(baseline, followup, thresholds, guard, mapper=mapper, tick=tick).change
 
 
-def _large(collector: ClusterCollector, smallest: int) -> NDArray[np.int64]:
-    """Return the voxels of clusters that are large enough."""
-    voxels, number = collector.clusters()
-    return voxels[np.bincount(number)[number] >= smallest] if voxels.size else voxels
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    """Formed or resorbed voxels of a slab, (z, y, x) masks over its slices and a window.
+
+    Attributes
+    ----------
+    wide
+        All to which a change may reach.
+    core
+        Those of them of which its core is made.
+    counts
+        Voxels raw, after the first rule, after the second.
+    """
+
+    wide: NDArray[np.bool_]
+    core: NDArray[np.bool_]
+    counts: tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Threshold and contrast of one scan."""
+class _Collector:
+    """Collects the changes of one kind, slab by slab."""
 
-    threshold: float
-    contrast: float
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._cores = ClusterCollector(shape)
+        self._wide = ClusterCollector(shape)
+        self.counts = [0, 0, 0, 0]
 
-    def normal(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Return values in units of the contrast, 0 at the threshold."""
-        return (values.astype(np.float32) - np.float32(self.threshold)) * np.float32(1 / self.contrast)
+    def add(self, found: _Kind, corner: tuple[int, int]) -> None:
+        """Add the next slab, whose window begins at a row and column."""
+        self._cores.add(found.core, corner)
+        self._wide.add(found.wide, corner)
+        self.counts = [a + b for a, b in zip(self.counts, (*found.counts, 0), strict=True)]
 
-
-def _scales(
-    scans: tuple[SlicedArray, SlicedArray],
-    thresholds: tuple[float, float],
-    ranges: list[tuple[int, int]],
-    mapper: Mapper,
-) -> tuple[_Scale, _Scale]:
-    """Return both scans' scales: the baseline's for both, unless they have different thresholds."""
-
-    def scale(scan: SlicedArray, threshold: float) -> _Scale:
-        def one(span: tuple[int, int]) -> tuple[float, int]:
-            values = np.asarray(scan[span[0] : span[1]])
-            bone = values[values >= threshold]
-            return float(bone.sum(dtype=np.float64)), bone.size
-
-        sums = list(mapper(one, ranges))
-        total, count = sum(s for s, _ in sums), sum(n for _, n in sums)
-        above = total / count - threshold if count else 0.0
-        return _Scale(threshold, 2 * above if above > 0 else 1.0)
-
-    first = scale(scans[0], thresholds[0])
-    return first, first if thresholds[0] == thresholds[1] else scale(scans[1], thresholds[1])
+    def followed(self, smallest: int) -> NDArray[np.int64]:
+        """Return the flat voxels, rising, of all that hangs together with a core of so many voxels."""
+        voxels, number = self._cores.clusters()
+        cores = voxels[np.bincount(number)[number] >= smallest] if voxels.size else voxels
+        self.counts[3] = len(cores)
+        if not cores.size:
+            return cores
+        voxels, number = self._wide.clusters()
+        held = np.zeros(int(number.max()) + 1, dtype=bool)
+        held[number[np.searchsorted(voxels, cores)]] = True
+        return voxels[held[number]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Slab:
-    """What one slab says: the changes that are no films, in a window of the slices.
+    """What one slab says of both kinds, in a window whose first row and column is the ``corner``."""
 
-    Attributes
-    ----------
-    formed, resorbed
-        (z, y, x) masks over the slab's slices and the window.
-    corner
-        First row and column of the window.
-    baseline_bone
-        Bone voxels of the baseline.
-    left
-        (3, 2) formed and resorbed voxels: raw, after the first rule, after the second.
-    """
-
-    formed: NDArray[np.bool_]
-    resorbed: NDArray[np.bool_]
+    formed: _Kind
+    resorbed: _Kind
     corner: tuple[int, int]
     baseline_bone: int
-    left: NDArray[np.int64]
 
 
 def _guard_slab(
-    scans: tuple[SlicedArray, SlicedArray],
-    span: tuple[int, int],
-    scales: tuple[_Scale, _Scale],
-    guard: Guard,
+    scans: difference.Scans, span: tuple[int, int], scales: difference.Scales, guard: Guard, least: float
 ) -> _Slab:
     """Return the changes of the slices ``span``, reading as far around them as the guard reaches."""
     start, stop = span
@@ -261,41 +263,25 @@ def _guard_slab(
     window = (slice(None), *_bone_window(bones, guard.reach))
     before, after = (b[window] for b in bones)
     first, second = (s.normal(v[window]) for v, s in zip(images, scales, strict=True))
-    change = _smoothed(second - first, guard)
-    needed = _needed(first, guard)
-    changed = (after & ~before, before & ~after)
-    enough = (changed[0] & (change >= needed), changed[1] & (change <= -needed))
-    kept = tuple(_without_film(m, b, guard.film_voxels) for m, b in zip(enough, (before, after), strict=True))
+    change = difference.smoothed(second - first, guard.sigma_voxels)
+    needed: NDArray[np.float32] | float = least
+    if guard.error_voxels:
+        blurred = difference.smoothed(first, guard.sigma_voxels)
+        needed = least + np.float32(guard.error_voxels) * difference.steepness(blurred)
     inner = slice(start - low, stop - low)
-    left = [[np.count_nonzero(m[inner]) for m in pair] for pair in (changed, enough, kept)]
+
+    def kind(changed: NDArray[np.bool_], bone: NDArray[np.bool_], more: NDArray[np.float32]) -> _Kind:
+        enough = changed & (more >= needed)
+        core = _without_film(enough, bone, guard.film_voxels)
+        raw, big, deep = (int(np.count_nonzero(m[inner])) for m in (changed, enough, core))
+        return _Kind(((changed & (more > 0)) | core)[inner], core[inner], (raw, big, deep))
+
     return _Slab(
-        kept[0][inner],
-        kept[1][inner],
+        kind(after & ~before, before, change),
+        kind(before & ~after, after, -change),
         (window[1].start, window[2].start),
         int(np.count_nonzero(before[inner])),
-        np.array(left, dtype=np.int64),
     )
-
-
-def _smoothed(image: NDArray[np.float32], guard: Guard) -> NDArray[np.float32]:
-    """Return an image under the guard's Gaussian."""
-    if guard.sigma_voxels == 0:
-        return image
-    return np.asarray(
-        ndimage.gaussian_filter(image, guard.sigma_voxels, mode="nearest", truncate=_SMOOTHING_RADII)
-    )
-
-
-def _needed(baseline: NDArray[np.float32], guard: Guard) -> NDArray[np.float32] | float:
-    """Return the difference that a change must reach, for each voxel where an error is known."""
-    if guard.error_voxels == 0:
-        return guard.smallest_difference
-    smooth = _smoothed(baseline, guard)
-    squared = np.zeros_like(smooth)
-    for axis in range(3):
-        if smooth.shape[axis] > 1:
-            squared += np.gradient(smooth, axis=axis) ** 2
-    return np.asarray(guard.smallest_difference + guard.error_voxels * np.sqrt(squared), dtype=np.float32)
 
 
 def _bone_window(masks: list[NDArray[np.bool_]], margin: int) -> tuple[slice, slice]:
@@ -312,12 +298,7 @@ def _bone_window(masks: list[NDArray[np.bool_]], margin: int) -> tuple[slice, sl
 
 
 def _without_film(changed: NDArray[np.bool_], bone: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    """Return the changed voxels that lie deeper than a film on ``bone``, and those that touch such.
-
-    The second half gives a deep change its own surface back, so that its volume is not cut short.
-    """
+    """Return the changed voxels that lie deeper than a film on ``bone``."""
     if thickness == 0 or not changed.any():
         return changed
-    film = ndimage.binary_dilation(bone, iterations=thickness)
-    deep = changed & ~film
-    return np.asarray(ndimage.binary_dilation(deep, CORNERS, iterations=thickness) & changed)
+    return np.asarray(changed & ~ndimage.binary_dilation(bone, iterations=thickness))

@@ -34,8 +34,9 @@ class Landmarks:
         +1 if the slice number rises distally, else -1.
     junction
         Slice of the proximal tibia-fibula junction, to within a coarse voxel; None where none was found.
-    plate
-        The proximal growth plate, in slices, rows and columns of the stack; None where none was found.
+    plate, distal_plate
+        The growth plates at the knee and at the ankle, in slices, rows and columns of the stack; None where
+        none was found.
     notes
         What a reader should know.
     """
@@ -44,6 +45,7 @@ class Landmarks:
     direction: int
     junction: float | None
     plate: GrowthPlate | None
+    distal_plate: GrowthPlate | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -65,11 +67,20 @@ def find_landmarks(bone: CoarseBone) -> Landmarks | None:
         junction.direction,
         _fine(junction.slice, step),
         plate_of(bone, junction.direction),
+        plate_of(bone, -junction.direction),
     )
 
 
 def plate_of(bone: CoarseBone, direction: int) -> GrowthPlate | None:
-    """Return the proximal growth plate of coarse bone, in voxels of its stack; None where none is certain."""
+    """Return a growth plate of coarse bone, in voxels of its stack; None where none is certain.
+
+    Parameters
+    ----------
+    bone
+        A tibia.
+    direction
+        Sense of slice numbers, from the end at which the plate lies towards the other.
+    """
     spacing = (bone.spacing_mm[0], bone.spacing_mm[1], bone.spacing_mm[2])
     plate = find_growth_plate(bone.share, spacing, direction, bone.grey)
     return None if plate is None or plate.confidence < _SURE else _refined(plate, bone.factors)

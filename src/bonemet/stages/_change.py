@@ -159,12 +159,13 @@ def _landmarks(marks: Landmarks | None) -> dict[str, Any]:
     if marks is None:
         reason = "no tibia with its fibula was found in the baseline"
         return {"direction": None, "junction_slice": None, "growth_plate_slice": None, "reason": reason}
-    plate = marks.plate
+    plate, ankle = marks.plate, marks.distal_plate
     out: dict[str, Any] = {
         "direction": marks.direction,
         "junction_slice": marks.junction,
         "growth_plate_slice": None if plate is None else round(plate.slice, 2),
         "growth_plate_confidence": 0.0 if plate is None else plate.confidence,
+        "distal_growth_plate_slice": None if ankle is None else round(ankle.slice, 2),
         "bone_slices": list(marks.bone_slices),
     }
     return out if plate is not None else out | {"reason": "no growth plate was found in the baseline"}

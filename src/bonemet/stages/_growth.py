@@ -96,7 +96,7 @@ def _grown(
     if grown is not None and grown >= LEAST_GROWTH_MM:
         ends.append(_above(marks))
     if known.distal_mm is not None and known.distal_mm >= LEAST_GROWTH_MM:
-        ends.append(_past(marks, PLATES[1], 1))
+        ends.append(_below(marks))
     return said, ends
 
 
@@ -106,6 +106,14 @@ def _above(marks: Landmarks) -> Beyond:
     if plate is None:
         return _past(marks, PLATES[0], -1)
     return lambda index: np.asarray(way * plate.slices_beyond(index) < 0)
+
+
+def _below(marks: Landmarks) -> Beyond:
+    """Return what tells voxels distal of the lower plate, by its usual place where it was not found."""
+    way, plate = marks.direction, marks.distal_plate
+    if plate is None:
+        return _past(marks, PLATES[1], 1)
+    return lambda index: np.asarray(way * plate.slices_beyond(index) > 0)
 
 
 def _past(marks: Landmarks, share: float, sense: int) -> Beyond:
