@@ -1,4 +1,4 @@
-"""The growth plates of a tibia: planes of cartilage between epiphysis and metaphysis, at the knee and the ankle."""
+"""The growth plates of a tibia: planes of cartilage between epiphysis and metaphysis, at knee and ankle."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class GrowthPlate:
 def find_growth_plate(
     share: NDArray[Any], spacing_mm: Spacing, direction: int, grey: NDArray[Any] | None = None
 ) -> GrowthPlate | None:
-    """Find a growth plate: the tilted gap across the inside of the bone near its end, with bone on both sides.
+    """Find a growth plate: the tilted gap across the inside of a bone near its end, bone on both sides.
 
     Parameters
     ----------
