@@ -108,11 +108,6 @@ def carry(grey: NDArray[Any], threshold: float, coarse: Coarse, spacing_mm: Spac
     return out
 
 
-def _boxes(near: NDArray[np.uint8]) -> list[tuple[Label, Box]]:
-    found = ndimage.find_objects(near, int(max(Label)))
-    return [(label, found[label - 1]) for label in LONG_BONES if found[label - 1] is not None]
-
-
 def _grown(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return labels grown into the background by some voxels, the nearest label winning, ties by place."""
     out = labels
@@ -147,6 +142,19 @@ class _Scan:
             index.append(np.minimum(np.arange(s.start, s.stop) // f - c, m - 1) - b.start)
         return tuple(fine), index
 
+    def boxes(self, out: NDArray[np.uint8]) -> dict[Label, Box]:
+        """Return the coarse boxes of the long bones' places, those that joints were cut anew included."""
+        found = ndimage.find_objects(out, int(max(Label)))
+        sizes = list(zip(self.coarse.corner, self.coarse.factors, self.near.shape, strict=True))
+        return {
+            label: tuple(
+                slice(min(b.start // f - c, m - 1), min((b.stop - 1) // f - c, m - 1) + 1)
+                for b, (c, f, m) in zip(found[label - 1], sizes, strict=True)
+            )
+            for label in LONG_BONES
+            if found[label - 1] is not None
+        }
+
     def spread(self, out: NDArray[np.uint8]) -> None:
         """Fill ``out`` with the grown coarse labels."""
         fine, index = self._fine_box(tuple(slice(0, n) for n in self.near.shape))
@@ -171,7 +179,8 @@ class _Scan:
 
     def outline(self, out: NDArray[np.uint8]) -> None:
         """Cut the long bones' places in ``out`` down to their outlines."""
-        bodies = {label: self.first_outline(out, label, box) for label, box in _boxes(self.near)}
+        boxes = self.boxes(out)
+        bodies = {label: self.first_outline(out, label, box) for label, box in boxes.items()}
         levels = self.levels(bodies)
         eaten = self.coarse.eaten_tibia
         # The eaten tibia comes last: it needs the other's outline.
@@ -184,9 +193,12 @@ class _Scan:
                 bright = self.grey[fine][small] >= self.threshold
                 out[fine][small] = np.where(bright, np.uint8(Label.OTHER), 0)
                 own &= ~small
+                if small.any():  # what was filled between it and the long bone is no bone
+                    body = self.first_outline(out, label, boxes[label])[1]
                 body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
-                    body = self.made_whole(label, fine, body, own, bodies[eaten[1]], levels)
+                    lost = self.lost(boxes[label])
+                    body = self.made_whole(fine, body, own, lost, bodies[eaten[1]], levels)
             bodies[label] = fine, sesamoids.without_loose(body, self.spacing_mm, at_knee)
             out[fine][own & ~body] = 0
             out[fine][body & ~bodies[label][1]] = Label.OTHER
@@ -233,9 +245,9 @@ class _Scan:
         return filled(self._without_specks(body, None), own, self.spacing_mm)
 
     def made_whole(
-        self, label: Label, fine: Box, body: Mask, own: Mask, other: tuple[Box, Mask], levels: Levels
+        self, fine: Box, body: Mask, own: Mask, lacking: Mask, other: tuple[Box, Mask], levels: Levels
     ) -> Mask:
-        """Return an eaten tibia with what its mirrored fellow has and it lacks."""
+        """Return an eaten tibia with what its mirrored fellow has and it lacks, here or in coarse voxels."""
         assert self.coarse.eaten is not None
         step = np.asarray(self.spacing_mm)
         shift = self.coarse.origin * step
@@ -248,7 +260,7 @@ class _Scan:
         off = mirror.off_surface(surface, model, fellow)
         intact = np.abs(off) < mirror.CLOSE_MM
         distance = mirror.inside(model, fellow, whole, self.spacing_mm)
-        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm) | (self._lost(label) & own)
+        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm) | (lacking & own)
         near = opened_room(lost, 2 * LOST_MM, self.spacing_mm) & own
         voxels = np.argwhere(near)
         if not len(voxels) or not intact.any():
@@ -260,10 +272,9 @@ class _Scan:
         joined = filled(np.where(near, added | (body & bright), body), own, self.spacing_mm)
         return self.traced(fine, joined, own, levels) | (added & lost)
 
-    def _lost(self, label: Label) -> Mask:
+    def lost(self, box: Box) -> Mask:
         """Return what an eaten tibia lacked on the coarse grid, in its box of the scan."""
         assert self.coarse.eaten is not None
-        box = dict(_boxes(self.near))[label]
         _, index = self._fine_box(box)
         return np.asarray(_enlarged(self.coarse.eaten.lost[box], index))
 

@@ -12,6 +12,7 @@ from bonemet.segmentation.components import HOLE_MM2, Mask, Spacing, fill_slices
 from bonemet.segmentation.walls import RISE, Levels, edge_share, tops
 
 BAND = 1.6  # voxels on either side of a first outline within which the contour is looked for
+OPEN = 0.5  # share of a hole's faces beyond which it is a gap
 FAINT = 0.25  # of the step from soft tissue to bone: a lower wall tells nothing
 NORMAL, BEND = 1.3, 2.0  # voxels: smoothing of the outline for its normals and its curvature
 BEND_SHARE = 1 / np.sqrt(8 * np.pi)  # what a curvature of 1 / blur takes from the value at an edge
@@ -109,9 +110,30 @@ def surface_points(body: Mask, count: int) -> tuple[NDArray[np.float64], NDArray
 
 
 def filled(body: Mask, room: Mask, spacing_mm: Spacing) -> Mask:
-    """Return a bone with the holes of its slices along all axes filled, within a room."""
+    """Return a bone with the holes of its slices along all axes filled, within a room.
+
+    What looks like a hole in slices along the bone may be the gap between tibia and fibula, which are one
+    above and below it: a hole that lies open to half of its surroundings is none.
+    """
     out = body.copy()
     for axis in range(3):
         pixel = float(np.prod(np.delete(spacing_mm, axis)))
         out |= fill_slices(out, HOLE_MM2, pixel, axis) & room
+    holes, n = ndimage.label(out & ~body)
+    if n:
+        out &= ~(_exposure(holes, n, out) > OPEN)[holes]
     return out
+
+
+def _exposure(holes: NDArray[np.int32], count: int, solid: Mask) -> NDArray[np.float64]:
+    """Return which share of the faces of each hole, from 0, look at what is not solid."""
+    faces, open_faces = np.zeros(count + 1), np.zeros(count + 1)
+    for axis in range(3):
+        low, high = (
+            tuple(s if a == axis else slice(None) for a in range(3)) for s in (slice(-1), slice(1, None))
+        )
+        for here, there in ((low, high), (high, low)):
+            edge = (holes[here] > 0) & (holes[there] == 0)
+            faces += np.bincount(holes[here][edge], minlength=count + 1)
+            open_faces += np.bincount(holes[here][edge & ~solid[there]], minlength=count + 1)
+    return np.asarray(open_faces / np.maximum(faces, 1))

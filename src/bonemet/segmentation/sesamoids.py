@@ -18,12 +18,13 @@ Box = tuple[slice, ...]
 Judge = Callable[[NDArray[np.float64]], bool]
 
 SESAMOID_MM3 = 1.5  # patella, fabellae and ossified menisci are smaller
-LEAST_MM3 = 0.02
+LEAST_MM3 = 0.008
 LONGEST_MM = 2.3  # a mouse's patella is not quite 2 mm long; an epiphysis is wider
 BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brighter than where bones touch
-FLAKE_MM = 0.14  # radius that flakes of a thin cortex do not reach
+FLAKE_MM, FLAKE_MM3 = 0.14, 0.02  # radius and volume that flakes of a thin cortex do not reach
 DEEP = 2.5  # voxels within the outline
 ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
+FABELLA_MM = (0.7, 0.07)  # longest, and least radius of its bright core; one touches nothing bright
 
 
 def touching(
@@ -47,7 +48,7 @@ def touching(
         Tells of a voxel (z, y, x) whether a small bone may lie there.
     """
     seeds, main = np.zeros(body.shape, np.uint8), None
-    deep = ndimage.distance_transform_edt(body) > DEEP
+    deep = _large(ndimage.distance_transform_edt(body) > DEEP, spacing_mm)
     for share in BRIGHT:
         pieces, _ = ndimage.label(own & (grey >= levels.grey(share)))
         sizes = np.bincount(pieces.reshape(-1)) * float(np.prod(spacing_mm))
@@ -80,13 +81,24 @@ def without_loose(body: Mask, spacing_mm: Spacing, at_knee: Judge) -> Mask:
     return out
 
 
+def _large(mask: Mask, spacing_mm: Spacing) -> Mask:
+    """Return the pieces of a mask that are as large as a small bone: the place that one fills is none."""
+    pieces, n = ndimage.label(mask)
+    sizes = np.bincount(pieces.reshape(-1), minlength=n + 1) * float(np.prod(spacing_mm))
+    sizes[0] = 0
+    return np.asarray((sizes >= SESAMOID_MM3)[pieces])
+
+
 def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing) -> bool:
     """Tell whether a piece of bright bone is thick, its inside filled, and lies outside of the long bone."""
     around = ndimage.binary_dilation(piece, iterations=2) & ~piece
-    if not np.mean(~inside[around]) > ALONE or _length_mm(piece, spacing_mm) > LONGEST_MM:
+    alone, long = float(np.mean(~inside[around])), _length_mm(piece, spacing_mm)
+    if not alone > ALONE or long > LONGEST_MM:
         return False
     solid = np.pad(filled(piece, np.ones_like(piece), spacing_mm), 1)
-    return float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max()) >= FLAKE_MM
+    thick = float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max())
+    fabella = alone == 1 and long <= FABELLA_MM[0] and thick >= FABELLA_MM[1]
+    return fabella or (thick >= FLAKE_MM and piece.sum() * float(np.prod(spacing_mm)) >= FLAKE_MM3)
 
 
 def _length_mm(piece: Mask, spacing_mm: Spacing) -> float:

@@ -20,7 +20,7 @@ from bonemet.io.volumes import open_volume
 LONG_BONES = {"left femur": 2, "left tibia": 3, "right femur": 4, "right tibia": 5}
 DICE_GOAL = 0.9
 ERROR_GOAL_VOXELS = 1.0
-CHANGE_GOAL = 0.25
+CHANGE_GOAL = 0.25  # share by which change may miss what disease did, or exceed all that was planted
 JUNCTION_GOAL_SLICES = 5
 POINTS = 4000
 PLATE_MM = 0.3
@@ -167,28 +167,31 @@ def _pose(study: Path, first: ScanKey, key: ScanKey) -> Iterator[dict[str, Any]]
 
 
 def _change(study: Path, first: ScanKey, key: ScanKey) -> Iterator[dict[str, Any]]:
-    """Compare resorbed and formed bone with what disease did; the rest is shown without a goal.
+    """Compare resorbed and formed bone with all that was planted, growth apart.
 
-    Growth and normal remodelling are no part of what is planted here: the first moves whole ends, the second
-    is mostly finer than the films that the guarded figures leave out.
+    Much of normal remodelling is thinner than these scans' voxels and cannot be seen in them, so the goal has
+    two ends: at least what disease did, at most all that was planted.
     """
     change = truth_of(study, key)["tibiae"][key.side]
     overlay = sidecar.read(derived.composite_folder(study, first, key))
     for name in ("resorbed", "formed"):
-        planted = change[f"{name}_by_disease_mm3"]
-        goal = f"within {CHANGE_GOAL:.0%}" if planted > 0 else "none planted"
+        planted = change[f"{name}_mm3"]
+        least = (1 - CHANGE_GOAL) * change[f"{name}_by_disease_mm3"]
+        most = (1 + CHANGE_GOAL) * planted
+        goal = f"{least:.2f} to {most:.2f}"
         if overlay is None:
             yield _missing(key, f"{name} bone", "mm3", planted, goal)
             continue
         measured = overlay.results["guarded"][f"{name}_mm3"]
-        share = (measured - planted) / planted if planted > 0 else None
         yield _row(
             key,
             f"{name} bone (guarded)",
             "mm3",
             planted,
             measured,
-            difference=f"{measured - planted:+.3f}" if share is None else f"{share:+.1%}",
+            difference=f"{measured - planted:+.3f}"
+            if planted == 0
+            else f"{(measured - planted) / planted:+.1%}",
             goal=goal,
-            holds=share is None or abs(share) <= CHANGE_GOAL,
+            holds=least <= measured <= most,
         )
