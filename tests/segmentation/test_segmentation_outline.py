@@ -122,6 +122,34 @@ def test_a_small_bone_that_touches_a_large_one_is_parted_from_it():
     assert np.array_equal(kept[:40], apart[:40])
 
 
+def test_a_fabella_is_a_small_bone_and_a_trabecula_is_not():
+    spacing = (0.08,) * 3
+    z, y, x = np.ogrid[:60, :44, :44]
+    r = np.sqrt((z - 22) ** 2 + (y - 22) ** 2 + (x - 22) ** 2)
+    fabella = ((z - 43) / 2.4) ** 2 + ((y - 22) / 2.2) ** 2 + ((x - 22) / 3.0) ** 2 < 1  # 0.4 mm
+    trabecula = ((z - 22) / 2.0) ** 2 + ((y - 22) / 2.2) ** 2 + ((x - 22) / 3.0) ** 2 < 1
+    solid = ((r < 16) & (r > 13) | fabella | trabecula).astype(float)
+    grey = SOFT + (BONE - SOFT) * ndimage.gaussian_filter(solid, 1.0)
+    body = ndimage.binary_fill_holes(grey >= 75)
+    own = ndimage.binary_dilation(body, iterations=2)
+    found = sesamoids.touching(grey, body, own, walls.Levels(SOFT, BONE, 1.0), spacing, lambda _: True)
+    assert found[fabella].mean() > 0.97
+    assert not found[np.broadcast_to(r < 16, found.shape)].any()
+
+
+def test_the_gap_between_two_bones_that_are_one_at_both_ends_is_no_hole():
+    spacing = (0.08,) * 3
+    z, y, x = np.ogrid[:60, :24, :40]
+    tube = (np.hypot(y - 12, x - 12) < 8) & (np.hypot(y - 12, x - 12) > 5)
+    rod = np.hypot(y - 12, x - 30) < 3
+    bridges = ((z < 6) | (z >= 54)) & (abs(y - 12) < 3) & (x > 12) & (x < 30)
+    body = np.broadcast_to(tube, (60, 24, 40)) | rod | bridges
+    found = outline.filled(body, np.ones_like(body), spacing)
+    inside = np.broadcast_to(np.hypot(y - 12, x - 12) < 8, found.shape)
+    assert found[inside].all()
+    assert not (found & ~inside & ~body).any()
+
+
 def test_the_shell_of_an_epiphysis_is_no_small_bone():
     spacing = (0.08,) * 3
     z, y, x = np.ogrid[:40, :48, :48]
