@@ -81,6 +81,23 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(scan, whole, tmp_path, m
     assert not partial.exists()
 
 
+def test_a_store_goes_on_too(scan, tmp_path, monkeypatch):
+    pytest.importorskip("zarr")
+    settings = SETTINGS | {"format": "ome-zarr", "window": None}
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            reconstruct(scan, out, **settings)
+    begun = stop_after(monkeypatch, 99, KeyboardInterrupt())
+    reconstruct(scan, out, **settings)
+    assert begun == [(32, 40)]
+    reconstruct(scan, tmp_path / "whole", **settings)
+    stores = [next((tmp_path / name).glob("*.ome.zarr")) for name in ("stopped", "whole")]
+    files = [{p.relative_to(s): p.read_bytes() for p in s.rglob("*") if p.is_file()} for s in stores]
+    assert files[0] == files[1]
+
+
 def test_other_settings_begin_anew(scan, whole, tmp_path, monkeypatch):
     out = tmp_path / "mouse"
     with monkeypatch.context() as patch:

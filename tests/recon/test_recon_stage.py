@@ -14,6 +14,7 @@ from bonemet.core.errors import InputError, MissingInputError, OutputExistsError
 from bonemet.core.scan import Scan
 from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, skyscan, stacks
+from bonemet.io.volumes import open_volume
 from bonemet.recon import fdk, projections, weights
 from bonemet.stages.reconstruct import DEFAULT_WINDOW, parse_slices, reconstruct
 
@@ -106,6 +107,22 @@ def test_a_range_threads_and_memory_change_no_byte(scan, floats, tmp_path, monke
     monkeypatch.setattr(projections, "SLAB", 16)
     reconstruct(scan, tmp_path / "a", format="float", slices="5:33", memory_gb=0.4)
     assert np.array_equal(np.asarray(stacks.open_stack(tmp_path / "a")[:]), whole[5:33])
+
+
+def test_a_store_holds_the_floats_in_their_place(scan, floats, tmp_path, monkeypatch):
+    pytest.importorskip("zarr")
+    monkeypatch.setattr(projections, "SLAB", 16)
+    outcome = reconstruct(scan, tmp_path / "zarr", format="ome-zarr", slices="5:33")
+    reconstruct(scan, tmp_path / "float", format="float", slices="5:33")
+    store = next((tmp_path / "zarr").glob("*_rec.ome.zarr"))
+    expected = open_volume(tmp_path / "float")
+    for path in (store, tmp_path / "zarr"):
+        found = open_volume(path)
+        np.testing.assert_array_equal(found.array(), floats[1][5:33])
+        np.testing.assert_allclose(found.grid.origin_mm, expected.grid.origin_mm)
+        np.testing.assert_allclose(found.grid.spacing_mm, expected.grid.spacing_mm)
+        assert found.quantity == expected.quantity
+    assert outcome.results["window"] is None
 
 
 def test_done_work_is_not_done_again(scan, tmp_path):

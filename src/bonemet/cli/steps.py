@@ -41,7 +41,7 @@ def reconstruct(
         typer.Option(help="Attenuation (1/mm) at grey 0 and at the largest grey.", metavar="MIN MAX"),
     ] = None,
     slice_format: Annotated[
-        str, typer.Option("--format", help="png or bmp (8 bit), tiff (16 bit) or float (1/mm).")
+        str, typer.Option("--format", help="png or bmp (8 bit), tiff (16 bit), float or ome-zarr (1/mm).")
     ] = "png",
     axis_offset: Annotated[
         float | None,

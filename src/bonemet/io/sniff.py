@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bonemet.core.errors import InputError, MissingInputError, UnknownFormatError
-from bonemet.io import imagefiles, scans, sidecar, slicefiles, stacks
+from bonemet.io import imagefiles, omezarr, scans, sidecar, slicefiles, stacks
 from bonemet.io.skyscan import read_log
 from bonemet.io.vendors import refuse_foreign, vendor_of
 from bonemet.io.volumes import only_tiff
@@ -84,13 +84,15 @@ def _file(path: Path) -> Found:
 
 
 def _folder(folder: Path) -> Found:
+    if omezarr.is_store(folder):
+        return Found("volume", folder)
     if any((folder / name).exists() for name in _STUDY):
         return Found("study", folder)
     logs = scans.scan_logs(folder)
     series = stacks.find_series(folder)
     if any(scans.projections_of(log) is not None for log in logs):
         return Found("scan", folder)
-    if series or only_tiff(folder) is not None:
+    if series or only_tiff(folder) is not None or omezarr.inside(folder) is not None:
         return Found("stack", folder)
     if len(logs) == 1:
         return Found("scan log", logs[0].path)

@@ -15,7 +15,7 @@ from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import InputError, MissingInputError, SettingsError, UnknownFormatError
 from bonemet.core.grid import Grid, Triple
 from bonemet.core.volume import SlicedArray, Volume
-from bonemet.io import imagefiles, sidecar, slicefiles, stacks
+from bonemet.io import imagefiles, omezarr, sidecar, slicefiles, stacks
 from bonemet.io.scans import projections_of
 from bonemet.io.skyscan import SkyScanLog, read_log
 from bonemet.io.vendors import vendor_of
@@ -44,7 +44,7 @@ def open_volume(path: Path, voxel_um: float | None = None) -> Volume:
     Parameters
     ----------
     path
-        A folder of slices, or a multi-page TIFF, NIfTI, NRRD, MHA or MHD file.
+        A folder of slices, an OME-Zarr store, or a multi-page TIFF, NIfTI, NRRD, MHA or MHD file.
     voxel_um
         Edge of the cubic voxels in micrometres. Overrides sidecar, log and header; origins are
         scaled with it, so that crops of one volume still fit each other.
@@ -67,7 +67,7 @@ def open_volume(path: Path, voxel_um: float | None = None) -> Volume:
     if voxel_um is not None and not (np.isfinite(voxel_um) and voxel_um > 0):
         raise SettingsError(f"A voxel has a positive size in micrometres, not {voxel_um}.")
     if path.is_dir():
-        volume = _open_folder(path, voxel_um)
+        volume = (_open_store if omezarr.is_store(path) else _open_folder)(path, voxel_um)
     elif not path.is_file():
         raise MissingInputError(f"{path} does not exist; check the path.")
     elif path.suffix.lower() in (".tif", ".tiff"):
@@ -78,17 +78,24 @@ def open_volume(path: Path, voxel_um: float | None = None) -> Volume:
         vendor = vendor_of(path)
         whose = f"a {vendor} file" if vendor else "of an unknown kind"
         raise UnknownFormatError(
-            f"{path} is {whose}; volumes are read from folders of slices, TIFF, NIfTI, NRRD, MHA and MHD."
+            f"{path} is {whose}; volumes are read from folders of slices, OME-Zarr, TIFF, NIfTI, NRRD, MHA "
+            "and MHD."
         )
     return volume
 
 
 def write_volume(path: Path, volume: Volume) -> None:
-    """Write a volume as NIfTI, NRRD or MHA by the suffix, on its physical grid, with its meaning.
+    """Write a volume as NIfTI, NRRD, MHA or OME-Zarr by the suffix, on its physical grid, with its meaning.
 
     Points are ITK's physical coordinates. Raises SettingsError for other suffixes.
     """
-    imagefiles.write(Path(path), volume)
+    if Path(path).name.endswith(omezarr.SUFFIX):
+        depth = volume.grid.shape[0]
+        step = omezarr.DEPTH
+        slabs = (np.asarray(volume.data[a : min(a + step, depth)]) for a in range(0, depth, step))
+        omezarr.write(Path(path), slabs, volume.grid, volume.quantity, volume.name)
+    else:
+        imagefiles.write(Path(path), volume)
 
 
 def write_slabs(path: Path, slabs: Iterable[NDArray[Any]], grid: Grid, quantity: Quantity) -> None:
@@ -146,8 +153,21 @@ def respaced(grid: Grid, voxel_um: float) -> Grid:
 # Folders of slices
 
 
+def _open_store(path: Path, voxel_um: float | None) -> Volume:
+    """Return the volume of an OME-Zarr store."""
+    data, grid, quantity, name = omezarr.read(path)
+    meaning = Meaning(quantity=quantity, name=name or path.name.removesuffix(omezarr.SUFFIX))
+    if grid is None:
+        return _placed(data, meaning, path, voxel_um)
+    grid = grid if voxel_um is None else respaced(grid, voxel_um)
+    return Volume(data, grid, quantity or default_quantity(data.dtype), meaning.name)
+
+
 def _open_folder(folder: Path, voxel_um: float | None) -> Volume:
     known = sidecar.read(folder)
+    store = omezarr.inside(folder)
+    if store is not None and not stacks.find_series(folder):
+        return _open_store(store, voxel_um)
     alone = only_tiff(folder)
     if alone is not None and known is None:
         return _placed(*_tiff(alone), alone, voxel_um)

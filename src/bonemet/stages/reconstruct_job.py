@@ -65,7 +65,7 @@ class Job:
             places = joined.place(parts, down)
             note = joined.seam_note(parts, down)
             self.warnings += [note] if note else []
-        writer = Writer(partial, self.name, settings, context)
+        writer = Writer(partial, self.name, settings, context, what)
         grades: list[quality.Quality] = []
         beside: list[Path] = []
         for part, share, where in zip(parts, shares, places, strict=True):
@@ -77,7 +77,7 @@ class Job:
         self._say_saturated(writer.beyond(), what)
         self.results |= {"air_share": float(np.mean(writer.empty))} if writer.empty else {}
         self._tell(parts, shares, places, grades, what)
-        return self._product(partial, parts, down, what, beside)
+        return self._product(writer, parts, down, what, beside)
 
     def _prepare_one(self, part: Part, what: Range) -> None:
         """Make one scan ready, its counts in memory if they fit."""
@@ -139,7 +139,7 @@ class Job:
 
     def _product(
         self,
-        partial: Path,
+        writer: Writer,
         parts: Sequence[Part],
         down: Sequence[float],
         what: Range,
@@ -152,7 +152,8 @@ class Job:
         told = reconstruct_log.Done(
             self.name, first.log, first.native, what, self.settings, self.results.get("parts", ())
         )
-        reconstruct_log.write(partial, told)
+        reconstruct_log.write(writer.folder, told)
+        writer.finish(written, self.settings.quantity)
         view = field_of_view(first.geometry, what.grid, parts[-1].geometry, down[-1]).moved(shift)
         return Product(
             self.results,

@@ -22,7 +22,7 @@ FILTER_NAMES = {  # NRecon's words and numbers
     "cosine": ("Cosine", 4),
     "shepp-logan": ("Shepp-Logan", 5),
 }
-FILE_TYPES = {"png": "PNG", "tiff": "TIF(16)", "bmp": "BMP", "float": "TIF(32)"}
+FILE_TYPES = {"png": "PNG", "tiff": "TIF(16)", "bmp": "BMP", "float": "TIF(32)", "ome-zarr": "OME-Zarr"}
 
 
 @dataclass(frozen=True)

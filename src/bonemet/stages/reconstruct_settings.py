@@ -10,10 +10,11 @@ import numpy as np
 
 from bonemet.core.calibration import Kind, Quantity
 from bonemet.core.errors import SettingsError
+from bonemet.io import omezarr
 from bonemet.recon import beam_hardening, rings, smoothing, weights
 from bonemet.recon.filtering import FINER, Accuracy, Recipe
 
-Format = Literal["png", "tiff", "bmp", "float"]
+Format = Literal["png", "tiff", "bmp", "float", "ome-zarr"]
 Thermal = Literal["auto", "off", "plus", "minus"]
 
 DEFAULT_WINDOW = (0.0, 0.30)  # 1/mm; one for all scans, so that one grey means one density in a whole study
@@ -60,8 +61,8 @@ class Settings:
 
     @property
     def grey_window(self) -> tuple[float, float] | None:
-        """The window of the grey values, None for floats."""
-        return None if self.format == "float" else self.window or DEFAULT_WINDOW
+        """The window of the grey values, None for attenuation itself."""
+        return self.window or DEFAULT_WINDOW if self.format in GREY_MAX else None
 
     def in_hounsfield(self, attenuation: Any) -> Any:
         """Return Hounsfield units of attenuation in 1/mm; only where water and air are known."""
@@ -100,6 +101,8 @@ def settings_of(asked: Mapping[str, Any]) -> Settings:
     known["calibration"] = _pair("calibration", known.get("calibration"))
     settings = Settings(**known | {"window": _pair("grey window", window)})
     _check_choices(settings)
+    if settings.format == "ome-zarr":
+        omezarr.require()  # said before the work and not after it
     _check_numbers(settings)
     if settings.window is not None and not settings.window[1] > settings.window[0]:
         raise SettingsError(f"A grey window must rise from its lower to its upper end, not {window}.")
@@ -123,7 +126,7 @@ def _pair(what: str, pair: Any) -> tuple[float, float] | None:
 
 def _check_choices(settings: Settings) -> None:
     for what, value, choices in (
-        ("format", settings.format, ("png", "tiff", "bmp", "float")),
+        ("format", settings.format, ("png", "tiff", "bmp", "float", "ome-zarr")),
         ("filter", settings.filter, weights.FILTERS),
         ("accuracy", settings.accuracy, tuple(FINER)),
         ("thermal", settings.thermal, ("auto", "off", "plus", "minus")),

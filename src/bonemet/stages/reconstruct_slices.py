@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bonemet.core.calibration import to_grey
+from bonemet.core.calibration import Quantity, to_grey
 from bonemet.core.context import Context
 from bonemet.core.grid import Grid
 from bonemet.core.scan import ConeGeometry
-from bonemet.io import journal, stacks
+from bonemet.io import journal, omezarr, stacks
 from bonemet.recon import air, fdk, smoothing
 from bonemet.recon.backends import LANES
 from bonemet.recon.projections import Projections, SlabPlan
+from bonemet.stages.reconstruct_range import Range
 from bonemet.stages.reconstruct_settings import GREY_MAX, Settings
 
 
@@ -32,10 +33,17 @@ class Writer:
         What was asked for.
     context
         Threads and progress.
+    what
+        All that will be written.
     """
 
-    def __init__(self, folder: Path, name: str, settings: Settings, context: Context) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, name: str, settings: Settings, context: Context, what: Range) -> None:
+        self.folder = folder
+        self._first = what.first
+        self._store = None
+        if settings.format == "ome-zarr":
+            path = folder / f"{name}_rec{omezarr.SUFFIX}"
+            self._store = omezarr.Store(path, what.grid.shape, np.float32)
         self._name = name
         self._settings = settings
         self._context = context
@@ -71,12 +79,10 @@ class Writer:
             tick(tiles * (len(plan.slabs) - len(left)))
             for first, stop in left:
                 # no name for the slab: it must be gone before the next one is made
-                slices = enumerate(
-                    self._slab(rays, (read, geometry, grid), (first, stop), blocks, tick), first
+                counts = self._written(
+                    first, self._slab(rays, (read, geometry, grid), (first, stop), blocks, tick)
                 )
-                counts = dict(self._context.map(self._write, slices))
-                del slices
-                journal.note(self._folder, counts)
+                journal.note(self.folder, counts)
                 self._beyond |= counts
 
     def _occupied(
@@ -110,18 +116,37 @@ class Writer:
             slab = smoothing.smooth(slab, settings.median, settings.smooth, self._context.map)
         return slab[first - a : stop - a]
 
+    def _written(self, first: int, slab: NDArray[np.float32]) -> dict[int, int]:
+        """Write slices, and return how many voxels of each lie beyond the window."""
+        if self._store is None:
+            return dict(self._context.map(self._write, enumerate(slab, first)))
+        self._store.put(first - self._first, numbers_of(slab, self._settings))
+        return dict.fromkeys(range(first, first + len(slab)), 0)
+
+    def finish(self, grid: Grid, quantity: Quantity) -> None:
+        """Finish what is no slice for itself."""
+        if self._store is not None:
+            self._store.finish(grid, quantity, self._name)
+
     def _write(self, numbered: tuple[int, NDArray[np.float32]]) -> tuple[int, int]:
         """Write one slice, and return its number and how many of its voxels lie beyond the window."""
         index, image = numbered
-        return index, write_slice(self._folder, self._name, index, image, self._settings)
+        return index, write_slice(self.folder, self._name, index, image, self._settings)
 
 
 def write_slice(folder: Path, name: str, index: int, image: NDArray[np.float32], settings: Settings) -> int:
     """Write one slice of attenuation, and return how many of its voxels lie beyond the window."""
     window = settings.grey_window
-    if window is not None:
-        data: NDArray[Any] = to_grey(image, window, GREY_MAX[settings.format])
-    else:
-        data = image if settings.hounsfield is None else settings.in_hounsfield(image)
-    stacks.write_slices(folder, f"{name}_rec", [data], format=settings.format, start=index)
+    data = numbers_of(image, settings)
+    stacks.write_slices(folder, f"{name}_rec", [data], format=settings.format, start=index)  # type: ignore[arg-type]  # a store is none
     return 0 if window is None else int(np.count_nonzero(image > window[1]))
+
+
+def numbers_of(attenuation: NDArray[np.float32], settings: Settings) -> NDArray[Any]:
+    """Return the numbers that are written: greys, attenuation, or Hounsfield units as float32."""
+    window = settings.grey_window
+    if window is not None:
+        return to_grey(attenuation, window, GREY_MAX[settings.format])
+    if settings.hounsfield is None:
+        return attenuation
+    return np.asarray(settings.in_hounsfield(attenuation), np.float32)
