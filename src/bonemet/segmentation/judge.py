@@ -22,6 +22,8 @@ from bonemet.segmentation.names import (
 from bonemet.segmentation.naming import Scene
 
 Penalty = tuple[float, str]
+Found = Mapping[int, tuple[int, Box]]
+"""Voxels and box of each label."""
 
 UNLIKE_MM = 1.2
 DOUBT_MM3 = 2.0
@@ -41,14 +43,13 @@ def judge(labels: NDArray[np.uint8], coarse: Coarse, spacing_mm: Spacing) -> Lim
     """
     scene = coarse.scene
     found = sizes_and_boxes(labels)
-    voxels = {label: found[label][0] for label in found}
     bones, missing = [], {}
     for label, name in BONE_NAMES.items():
         if label not in found:
             missing[name] = _why_missing(label, scene)
             continue
         size, box = found[label]
-        penalties = _penalties(label, coarse, voxels, box, labels.shape)
+        penalties = _penalties(label, coarse, found, labels.shape)
         confidence = float(np.prod([1.0, *(p for p, _ in penalties)]))
         reasons = tuple(r for _, r in penalties)
         bones.append(BoneFound(name, int(label), round(confidence, 2), reasons, box, size))
@@ -71,10 +72,8 @@ def _sides_missing(scene: Scene) -> tuple[Label, ...]:
     return tuple(label for label in LONG_BONES if label not in present)
 
 
-def _penalties(
-    label: Label, coarse: Coarse, voxels: Mapping[int, int], box: Box, shape: tuple[int, ...]
-) -> list[Penalty]:
-    scene = coarse.scene
+def _penalties(label: Label, coarse: Coarse, found: Found, shape: tuple[int, ...]) -> list[Penalty]:
+    scene, box = coarse.scene, found[label][1]
     if label is Label.SPINE:
         return [(0.9, "The spine is what is bone and no leg; it is not recognised by its own shape.")]
     leg = next((i for i in range(len(scene.tibiae)) if label in scene.leg_labels(i)), None)
@@ -94,8 +93,8 @@ def _penalties(
         out.append((0.65, f"The knee is ambiguous: {knee.doubt_mm3:.1f} mm3 could belong to either bone."))
     out += _beside_other_leg(label, coarse)
     out += _at_edges(label, box, shape)
-    out += _unlike_lengths(scene, box, shape)
-    out += _unlike_other_side(label, voxels)
+    out += _unlike_lengths(scene, found, shape[0])
+    out += _unlike_other_side(label, found)
     return out
 
 
@@ -125,10 +124,20 @@ def _at_edges(label: Label, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
     return [(0.8, "The tibia is cut by the field of view.")]
 
 
-def _unlike_lengths(scene: Scene, box: Box, shape: tuple[int, ...]) -> list[Penalty]:
-    """Doubt a knee where one tibia is longer than the other: its cut may have gone astray."""
-    if len(scene.tibiae) < 2 or box[0][0] == 0 or box[1][0] == shape[0]:
+def _unlike_lengths(scene: Scene, found: Found, depth: int) -> list[Penalty]:
+    """Doubt both bones of both knees where one tibia is longer than the other: a cut may have gone astray.
+
+    Where the field of view cuts a tibia off at its ankle, lengths say nothing.
+    """
+    if len(scene.tibiae) < 2:
         return []
+    for leg, tibia in enumerate(scene.tibiae):
+        known = found.get(scene.leg_labels(leg)[0])
+        if known is None:
+            return []
+        box = known[1]
+        if box[1][0] == depth if tibia.axis[0] < 0 else box[0][0] == 0:
+            return []
     legs = zip(scene.tibiae, scene.knees, strict=True)
     first, second = (float((k.point - t.ankle_end) @ t.axis) for t, k in legs)
     if abs(first - second) < UNLIKE_MM:
@@ -138,10 +147,10 @@ def _unlike_lengths(scene: Scene, box: Box, shape: tuple[int, ...]) -> list[Pena
     ]
 
 
-def _unlike_other_side(label: Label, voxels: Mapping[int, int]) -> list[Penalty]:
+def _unlike_other_side(label: Label, found: Found) -> list[Penalty]:
     if label not in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
         return []
-    pair = voxels.get(Label.LEFT_TIBIA, 0), voxels.get(Label.RIGHT_TIBIA, 0)
+    pair = [found[k][0] if k in found else 0 for k in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA)]
     if min(pair) == 0 or max(pair) / min(pair) < 1.3:
         return []
     percent = round(100 * (max(pair) / min(pair) - 1))
