@@ -237,16 +237,17 @@ def changes(count: int, voxel_mm: float) -> list[Figure]:
         seen = follow(pair)
         raw, guarded = seen.change(RAW), seen.change(Guard())
         nets.append((raw["net_mm3"] - truth["formed_mm3"] + truth["resorbed_mm3"]) / bone)
-        for kind in ("formed_mm3", "resorbed_mm3"):
-            if truth[kind] >= 0.05 * bone:
-                volumes.append(guarded[kind] / truth[kind] - 1)
+        kinds = [k for k in ("formed_mm3", "resorbed_mm3") if truth[k] >= 0.05 * bone]
+        volumes += (own := [guarded[k] / truth[k] - 1 for k in kinds])
         pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 0), tumour=False, second="uncut")
         still = follow(pair)
         for name, guard in GUARDS.items():
             change = still.change(guard)
             volume = change["unchanged_mm3"] + change["resorbed_mm3"]
             false[name].append((change["formed_mm3"] + change["resorbed_mm3"]) / volume)
-        print(f"pair {k}: net {100 * nets[-1]:+.2f} % of BV", file=sys.stderr)
+        told = ", ".join(f"{name} {100 * off:+.0f} %" for name, off in zip(kinds, own, strict=True))
+        shown = f"false {100 * false['default'][-1]:.2f} %"
+        print(f"pair {k}: net {100 * nets[-1]:+.2f} % of BV; guarded {told}; {shown}", file=sys.stderr)
     worst = max(map(abs, nets))
     middle = float(np.median(np.abs(nets)))
     figures = [
