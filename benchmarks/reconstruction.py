@@ -8,7 +8,6 @@ shown.
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import reconstruction_large as large
 import reconstruction_limits as limits
 import reconstruction_peer as peer
 import reconstruction_phantom as phantom
+import reconstruction_quality as quality
 from harness import Figure, arguments, show
 
 from bonemet.core.grid import Grid
@@ -149,14 +149,6 @@ def sizes(quick: bool) -> list[Figure]:
     return [*found, Figure(name, minutes, "minutes", "<= 10", minutes <= 10)]
 
 
-def quality(quick: bool) -> list[Figure]:
-    """Return what the benchmark of pre-processing measures, where it is there."""
-    if importlib.util.find_spec("reconstruction_quality") is None:
-        return []
-    module = importlib.import_module("reconstruction_quality")
-    return list(module.figures(quick))
-
-
 def main() -> None:
     """Run the parts that were asked for."""
     parser = arguments(__doc__.splitlines()[0])
@@ -172,7 +164,7 @@ def main() -> None:
         "sizes": lambda: sizes(options.quick),
         "large": lambda: large.figures(options.quick, THREADS),
         "axis": lambda: axis.figures(options.seed, 3 if options.quick else 50),
-        "quality": lambda: quality(options.quick),
+        "quality": lambda: quality.figures(options.quick, options.seed),
     }
     found = [figure for part in parts for figure in work[part]()]
     show(found, options, repeats, "itk-rtk")

@@ -241,13 +241,16 @@ def grades(scan: Scan) -> list[Figure]:
     return [Figure("motion of a still mouse", found.px, "px", f"< {MOVED}", (found.px or 0) < MOVED)]
 
 
+def figures(quick: bool, seed: int) -> list[Figure]:
+    """Return all figures: rings, cupping, motion and grades."""
+    with tempfile.TemporaryDirectory() as place:
+        scan = mouse(Path(place) / "study", "tiny" if quick else "medium", seed)
+        own = [own_rings(scan), *grades(scan)]
+    return [*own, *rings(2 if quick else 9, seed), *cupping(), *moving(4 if quick else 20, seed)]
+
+
 if __name__ == "__main__":
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1000, help="seeds from 1000 on are for judging")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        scan = mouse(Path(place) / "study", "tiny" if options.quick else "medium", options.seed)
-        figures = [own_rings(scan), *grades(scan)]
-    figures += rings(2 if options.quick else 9, options.seed) + cupping()
-    figures += moving(4 if options.quick else 20, options.seed)
-    show(figures, options, repetitions=1)
+    show(figures(options.quick, options.seed), options, repetitions=1)
