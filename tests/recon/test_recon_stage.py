@@ -16,7 +16,9 @@ from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, skyscan, stacks
 from bonemet.io.volumes import open_volume
 from bonemet.recon import fdk, projections, weights
+from bonemet.stages.info import info
 from bonemet.stages.reconstruct import DEFAULT_WINDOW, parse_slices, reconstruct
+from bonemet.stages.segment_many import scans_below
 
 OFFSET = -2.6
 
@@ -122,6 +124,10 @@ def test_a_store_holds_the_floats_in_their_place(scan, floats, tmp_path, monkeyp
         np.testing.assert_allclose(found.grid.origin_mm, expected.grid.origin_mm)
         np.testing.assert_allclose(found.grid.spacing_mm, expected.grid.spacing_mm)
         assert found.quantity == expected.quantity
+    assert expected.view is not None
+    assert open_volume(tmp_path / "zarr").view == expected.view
+    assert info(tmp_path / "zarr").results["shape"] == info(store).results["shape"] == [28, 96, 96]
+    assert [path for _, path in scans_below(tmp_path / "zarr")] == [tmp_path / "zarr"]
     assert outcome.results["window"] is None
 
 

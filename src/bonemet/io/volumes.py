@@ -167,7 +167,8 @@ def _open_folder(folder: Path, voxel_um: float | None) -> Volume:
     known = sidecar.read(folder)
     store = omezarr.inside(folder)
     if store is not None and not stacks.find_series(folder):
-        return _open_store(store, voxel_um)
+        volume = _open_store(store, voxel_um)
+        return volume if known is None or voxel_um is not None else replace(volume, view=known.core_view())
     alone = only_tiff(folder)
     if alone is not None and known is None:
         return _placed(*_tiff(alone), alone, voxel_um)

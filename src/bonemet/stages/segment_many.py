@@ -9,7 +9,7 @@ from typing import Any
 
 from bonemet.core.context import SILENT, Context
 from bonemet.core.errors import BonemetError, InputError, MissingInputError, SettingsError
-from bonemet.io import imagefiles, stacks
+from bonemet.io import imagefiles, omezarr, stacks
 from bonemet.stages.outcome import Outcome, peak_memory_mb
 from bonemet.stages.segment import segment, title_of
 
@@ -89,10 +89,10 @@ def scans_below(root: Path, skip: Path | None = None) -> list[tuple[str, Path]]:
 
 
 def _walk(folder: Path, skip: Path | None) -> Iterator[Path]:
-    """Yield folders of slices, with nothing that lies below them, and volume files."""
+    """Yield folders of slices and OME-Zarr stores, with nothing that lies below them, and volume files."""
     if folder.resolve() == skip:
         return
-    if stacks.find_series(folder):
+    if stacks.find_series(folder) or omezarr.is_store(folder) or omezarr.inside(folder) is not None:
         yield folder
         return
     for path in sorted(folder.iterdir()):
