@@ -34,14 +34,21 @@ def figures(folder: Path, count: int | None, note: Callable[[str], None]) -> lis
 
 
 def _read(folder: Path, name: str) -> tuple[Volume, Points]:
-    """Return a skull and its landmarks, both in LPS."""
+    """Return a skull and its landmarks, both in LPS.
+
+    Some files say LPS of points in RAS: what would lie outside of its scan is turned.
+    """
     content = json.loads((folder / "landmarks" / f"{name}.mrk.json").read_text(encoding="utf-8"))["markups"][
         0
     ]
     points = np.array([p["position"] for p in content["controlPoints"]], float)
     if content.get("coordinateSystem") in ("RAS", "0"):
         points = points * [-1, -1, 1]
-    return open_volume(folder / "scans" / f"{name}.nii.gz"), points
+    scan = open_volume(folder / "scans" / f"{name}.nii.gz")
+    ends = scan.grid.index_to_mm([[0, 0, 0], np.asarray(scan.grid.shape) - 1])
+    if not ((points > ends.min(axis=0)) & (points < ends.max(axis=0))).all(axis=1).mean() > 0.5:
+        points = points * [-1, -1, 1]
+    return scan, points
 
 
 def _best_fit(a: Points, b: Points, scaled: bool) -> float:
@@ -100,7 +107,7 @@ def _strains(folder: Path, scans: list[Path], count: int | None, note: Callable[
     out = []
     for kind in KINDS:
         table = np.array(rows[kind])
-        ours, itk, best, cpu, itk_cpu = np.median(table, axis=0)
+        ours, itk, best, cpu, itk_cpu = (float(v) for v in np.median(table, axis=0))
         out += [
             Figure(
                 f"skulls ({len(names)}), {kind}: landmarks", ours, "mm", "<= SimpleITK's", ours <= itk + 0.005

@@ -88,6 +88,15 @@ def test_a_bone_cut_short_is_set_upright_as_the_reference_is(made, side):
     assert np.degrees(np.arccos(crest @ axes[0][:, 1])) < 3
 
 
+def test_a_whole_bones_own_ends_count_where_the_references_are_worn(made):
+    worn = made.volume.array().copy()
+    worn[: round(1.6 / VOXEL)] = 0  # a mean of unlike bones fades at its ends
+    whole = image(Pose.make(75, (12, -10)), voxel=VOXEL, side="left", noise=4, seed=9)
+    axis = frame_by_model(whole, "left", Model(made.volume.with_data(worn), "left")).transform.matrix[:3, 2]
+    own = anatomical_frame(whole, "left").transform.matrix[:3, 2]
+    assert np.degrees(np.arccos(axis @ own)) < 0.1
+
+
 def test_the_other_leg_does_not_fit_the_reference(cohort, made):
     frame = frame_by_model(cohort[1][1], "left", Model(made.volume, "left"))
     assert frame.review

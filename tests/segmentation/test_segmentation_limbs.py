@@ -5,8 +5,12 @@ import pytest
 from segmentation_limbs import Pose, limbs, random_pose
 
 from bonemet.core.errors import InputError, SettingsError
+from bonemet.segmentation import naming
+from bonemet.segmentation.knee import Knee
+from bonemet.segmentation.legs import Tibia
 from bonemet.segmentation.limbs import segment_limbs
 from bonemet.segmentation.names import LONG_BONES, REVIEW_BAR, Label
+from bonemet.segmentation.shafts import Shaft
 
 H = 0.1
 SPACING = (H, H, H)
@@ -122,3 +126,26 @@ def test_nothing_as_bright_as_bone_is_refused():
         segment_limbs(np.full((20, 20, 20), 40, np.uint8), SPACING, T)
     with pytest.raises(SettingsError, match="low-x"):
         segment_limbs(np.full((20, 20, 20), 140, np.uint8), SPACING, T, left="up")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("known", "label"), [(False, Label.OTHER), (True, Label.LEFT_TIBIA)])
+def test_a_loose_piece_at_the_knee_is_the_tibias_where_its_fellow_says_so(known, label):
+    parts = np.zeros((60, 20, 40), np.int32)
+    tibiae, knees = [], []
+    for leg, x in enumerate((8, 30)):
+        parts[20:55, 8:12, x : x + 4] = 2 * leg + 1
+        parts[:14, 8:12, x : x + 4] = 2 * leg + 2
+        voxels = np.argwhere(parts == 2 * leg + 1).astype(np.int32)
+        ends = np.array([[3.6, 1.0, 0.1 * x + 0.2], [5.4, 1.0, 0.1 * x + 0.2]])
+        tibiae.append(Tibia(Shaft(ends, 0.16, voxels), 0, 1.0, 3.0))
+        femur = np.argwhere(parts == 2 * leg + 2)
+        knees.append(Knee(voxels[voxels[:, 0] < 24], femur, np.array([1.7, 1.0, 0.1 * x + 0.2]), 1.0))
+    flake = (slice(17, 20), slice(8, 12), slice(8, 12))
+    parts[flake] = 5
+    place = np.zeros(parts.shape, bool)
+    place[17:55, 7:13, 7:13] = known
+    scene = naming.Scene(parts, (0.1, 0.1, 0.1), tuple(tibiae), tuple(knees), "low-x")
+    labels = naming.name_parts(scene, {0: place})
+    assert (labels[flake] == label).all()
+    assert (labels[parts == 1] == Label.LEFT_TIBIA).all()
+    assert (labels[parts == 4] == Label.RIGHT_FEMUR).all()

@@ -37,7 +37,19 @@ def test_a_walls_top_tells_the_value_at_its_face(thick, blur):
     wall = ((x <= 0) & (x > -thick)).astype(float)
     seen = ndimage.gaussian_filter1d(wall, blur / (x[1] - x[0]))
     face = float(np.interp(0.0, x, seen))
-    assert float(walls.edge_share(np.array([seen.max()]))[0]) == pytest.approx(face, abs=0.02)
+    assert float(walls.edge_share(np.array([seen.max()]), np.zeros(1))[0]) == pytest.approx(face, abs=0.02)
+
+
+@pytest.mark.parametrize(("radius", "inner"), [(7.0, 4.5), (10.0, 7.0), (3.0, 0.0), (1.8, 0.0)])
+def test_the_face_of_a_bent_wall_and_of_a_rod_is_told_from_its_top(radius, inner):
+    blur, step = 1.0, 0.05
+    axis = np.arange(-radius - 6, radius + 6, step)
+    r = np.hypot(axis[:, None], axis)
+    seen = ndimage.gaussian_filter(((r < radius) & (r >= inner)).astype(float), blur / step)
+    line = seen[len(axis) // 2]
+    face = float(np.interp(radius, axis[len(axis) // 2 :], line[len(axis) // 2 :]))
+    told = float(walls.edge_share(np.array([line.max()]), np.array([blur / radius]))[0])
+    assert told == pytest.approx(face, abs=0.02)
 
 
 @pytest.mark.parametrize("wall", [1.2, 2.0, 4.0])
@@ -80,8 +92,8 @@ def test_an_outline_keeps_to_its_own_place():
 @pytest.mark.parametrize("blur", [0.8, 1.2])
 def test_levels_are_found_from_walls_as_thick_as_a_shafts(blur):
     grey, truth = blurred_shell(15.0, 3.5 * blur, blur)
-    points, normals = outline.surface_points(truth, 300)
-    found = walls.find_levels([(grey, points, normals)], 255.0)
+    surface = outline.surface_points(truth, 300)
+    found = walls.find_levels([(grey, surface, surface.points[:, 0])], 255.0)
     assert found.soft == pytest.approx(SOFT, abs=2)
     assert found.bone - SOFT == pytest.approx(BONE - SOFT, rel=0.06)
     assert found.blur == pytest.approx(blur, abs=0.2)

@@ -28,7 +28,7 @@ from bonemet.core.transform import Transform, TransformKind
 from bonemet.core.volume import Volume
 from bonemet.registration import levels, pose, sections
 from bonemet.registration.align import Options, Registration, register
-from bonemet.registration.levels import Level
+from bonemet.registration.levels import Level, Pyramid
 from bonemet.registration.pose import Axis
 from bonemet.registration.quality import ramp
 from bonemet.registration.sections import Sections
@@ -41,6 +41,9 @@ _PLAIN_ENDS: Final = 1.1  # the knee's end reaches at least so much further out 
 _PLAIN_CREST: Final = 0.1
 _APART_DEG: Final = 12.0  # by how much crest and reference may differ about the axis
 _POOR_FIT: Final = 0.6
+_FINE_MM: Final = 0.1
+_END_MM: Final = 0.3  # of a bone's end: where it is cut, if bone lies at a face of the volume there
+_SHORT_MM: Final = 0.8  # an end that lies further within the reference's is cut off, too
 _SMALL: Final = 100  # voxels along the bone at which both forms are tried
 _OTHER_FORM: Final = 1.0  # the form that the name forbids leaves less unexplained than this share
 
@@ -94,8 +97,8 @@ class Model:
 def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map) -> AnatomicalFrame:
     """Return the upright frame and grid of a tibia, where its axis ends and its front as in a reference.
 
-    The long axis is the bone's own, through the sections that lie where the reference's between 15 % and 85 %
-    of its length do, also where an end of the bone is cut off. About this axis the bone is turned as the
+    The long axis is the bone's own, through the sections between 15 % and 85 % of its length; where an end of
+    the bone is cut off, the reference tells where it would be. About this axis the bone is turned as the
     reference is, when it fits best (by a similarity), and not by the crest alone. Bone and reference are
     tried as they are and mirrored: it is marked where the form that the side's name forbids fits better.
 
@@ -117,14 +120,14 @@ def frame_by_model(volume: Volume, side: str, model: Model, mapper: Mapper = map
     coarse = {flip: _fitted(*small, _start(own, upright, flip), mapper) for flip in (mirrored, not mirrored)}
     fit = _fitted(volume, model.volume, coarse[mirrored].transform, mapper)
     to_bone = fit.transform.after(upright.transform).matrix
-    length = _shown_mm(model.volume, upright)
+    pyramid = levels.build(volume, mapper)
+    length = _length_mm(pyramid, volume.grid, Transform(to_bone).inverse(), _shown_mm(model.volume, upright))
     middle = upright.grid.centre_mm
     first, last = (
         to_bone[:3, :3] @ np.array([middle[0], middle[1], length[0] + s * (length[1] - length[0])])
         + to_bone[:3, 3]
         for s in sections.AXIS_PART
     )
-    pyramid = levels.build(volume, mapper)
     axis = pose.principal_axis(pyramid.bone_mm)
     axis, _ = sections.straighten(pyramid.at(axis.length / sections.COUNT), axis, volume.name, (first, last))
     axis = _turned_as(axis, to_bone[:3, :3], mirrored)
@@ -167,8 +170,33 @@ def _fitted(volume: Volume, model: Volume, start: Transform, mapper: Mapper) -> 
 
 def _shown_mm(volume: Volume, frame: AnatomicalFrame) -> tuple[float, float]:
     """Return between which levels of its upright frame a bone lies."""
-    z = frame.transform.inverse().apply(levels.build(volume).bone_mm)[:, 2]
+    pyramid = levels.build(volume)
+    z = frame.transform.inverse().apply(_bone_mm(pyramid))[:, 2]
     return float(z.min()), float(z.max())
+
+
+def _bone_mm(pyramid: Pyramid) -> NDArray[np.float64]:
+    """Return points (n, 3) that hold bone, about a tenth of a millimetre apart."""
+    return pyramid.at(_FINE_MM).bone_points()
+
+
+def _length_mm(
+    pyramid: Pyramid, grid: Grid, to_model: Transform, model: tuple[float, float]
+) -> tuple[float, float]:
+    """Return between which levels of the reference's upright frame a bone lies, cut-off ends completed.
+
+    An end is whole if no bone near it lies at a face of the volume, and it is not far within the reference's.
+    """
+    points = _bone_mm(pyramid)
+    z = to_model.apply(points)[:, 2]
+    index = grid.mm_to_index(points)
+    near = pyramid.at(_FINE_MM).spacing / np.asarray(grid.spacing_mm)
+    at_face = np.any((index < near) | (index > np.asarray(grid.shape) - 1 - near), axis=1)
+    found = []
+    for end, known, outwards in ((float(z.min()), model[0], -1.0), (float(z.max()), model[1], 1.0)):
+        cut = bool(np.any(at_face & (np.abs(z - end) < _END_MM))) or (known - end) * outwards > _SHORT_MM
+        found.append(known if cut else end)
+    return found[0], found[1]
 
 
 def _turned_as(axis: Axis, linear: NDArray[np.float64], mirrored: bool) -> Axis:

@@ -30,6 +30,8 @@ class Eaten:
         (z, y, x) what is missing from the filled bones.
     within
         (z, y, x) what surely belongs to the tibia.
+    place
+        (z, y, x) what lies within the fellow's outline.
     lost_mm3
         How much the tibia lacks, whether lost or named otherwise; 0 where the two are too unlike to tell.
     """
@@ -38,6 +40,7 @@ class Eaten:
     fellow: mirror.Fellow
     lost: Mask
     within: Mask
+    place: Mask
     lost_mm3: float
 
     @property
@@ -67,16 +70,17 @@ def find_eaten(scene: Scene, filled: Mask) -> Eaten | None:
     ends = [(t.ankle_end, t.axis) for t in scene.tibiae]
     surface = mirror.surface_mm(masks[leg], scene.spacing_mm)
     fellow = mirror.lay(surface, model, ends[leg], ends[1 - leg])
-    lost, within = np.zeros_like(filled), np.zeros_like(filled)
+    lost, within, place = (np.zeros_like(filled) for _ in range(3))
     if not fellow.good:
-        return Eaten(leg, fellow, lost, within, 0.0)
+        return Eaten(leg, fellow, lost, within, place, 0.0)
     box = _box(masks[leg], scene)
     distance = mirror.inside(model, fellow, box, scene.spacing_mm)
-    gone = ndimage.binary_opening((distance < 0) & ~masks[leg][box], ball(LOST_MM, scene.spacing_mm))
+    place[box] = distance < 0
+    gone = ndimage.binary_opening(place[box] & ~masks[leg][box], ball(LOST_MM, scene.spacing_mm))
     lost[box] = gone & ~filled[box]
     within[box] = distance < -SURE_MM
     lost_mm3 = float(np.count_nonzero(gone)) * float(np.prod(scene.spacing_mm))
-    return Eaten(leg, fellow, lost, within, lost_mm3)
+    return Eaten(leg, fellow, lost, within, place, lost_mm3)
 
 
 def _box(mask: Mask, scene: Scene) -> tuple[slice, ...]:

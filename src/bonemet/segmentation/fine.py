@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from bonemet.segmentation.components import Mask, Spacing
 from bonemet.segmentation.eaten import Eaten
 from bonemet.segmentation.names import LONG_BONES, Label
 from bonemet.segmentation.naming import Scene
-from bonemet.segmentation.outline import filled, surface_points, trace
+from bonemet.segmentation.outline import filled, nowhere, surface_points, trace, wall_tops
 from bonemet.segmentation.walls import WALLS, Levels, find_levels
 
 Triple = tuple[int, int, int]
@@ -27,6 +28,7 @@ SPECK_MM3 = 0.02
 BELOW_JOINT_MM = 1.0
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
+INTACT, BRIGHT_WALL, ALIKE = 6000, 0.5, 0.8  # places looked at; least height; cosine between both normals
 NEIGHBOURS, NEIGHBOUR_MM = 32, 0.3  # intact places by which the pattern is mended
 
 
@@ -195,10 +197,10 @@ class _Scan:
                 own &= ~small
                 if small.any():  # what was filled between it and the long bone is no bone
                     body = self.first_outline(out, label, boxes[label])[1]
-                body = self.traced(fine, self.sharper(fine, body & own, levels), own, levels)
+                body = self.traced(label, fine, self.sharper(fine, body & own, levels), own, levels)
                 if eaten is not None and label is eaten[0] and eaten[1] in bodies:
                     lost = self.lost(boxes[label])
-                    body = self.made_whole(fine, body, own, lost, bodies[eaten[1]], levels)
+                    body = self.made_whole(label, fine, body, own, lost, bodies[eaten[1]], levels)
             bodies[label] = fine, sesamoids.without_loose(body, self.spacing_mm, at_knee)
             out[fine][own & ~body] = 0
             out[fine][body & ~bodies[label][1]] = Label.OTHER
@@ -234,18 +236,34 @@ class _Scan:
         for label in (Label.LEFT_TIBIA, Label.RIGHT_TIBIA):
             if label in bodies:
                 fine, body = bodies[label]
-                rows.append((self.grey[fine], *surface_points(body, WALLS)))
+                surface = surface_points(body, WALLS)
+                rows.append((self.grey[fine], surface, self.below_knee_mm(label, fine, surface.points)))
         kind = self.grey.dtype
         ceiling = float(np.iinfo(kind).max) if np.issubdtype(kind, np.integer) else np.inf
         return find_levels(rows, ceiling) if rows else None
 
-    def traced(self, fine: Box, body: Mask, own: Mask, levels: Levels) -> Mask:
+    def below_knee_mm(self, label: Label, fine: Box, voxels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return how far below the knee voxels (n, 3) of a tibia's box lie along it; NaN for other bones."""
+        joint = self.coarse.knee_of(label)
+        if joint is None:
+            return nowhere(voxels)
+        corner = np.array([f.start for f in fine]) - self.coarse.origin
+        return np.asarray((joint[0] - (voxels + corner) * np.asarray(self.spacing_mm)) @ joint[1])
+
+    def traced(self, label: Label, fine: Box, body: Mask, own: Mask, levels: Levels) -> Mask:
         """Return a bone with its surface where its wall ends."""
-        body = trace(self.grey[fine], body, own, levels)
+        body = trace(self.grey[fine], body, own, levels, partial(self.below_knee_mm, label, fine))
         return filled(self._without_specks(body, None), own, self.spacing_mm)
 
     def made_whole(
-        self, fine: Box, body: Mask, own: Mask, lacking: Mask, other: tuple[Box, Mask], levels: Levels
+        self,
+        label: Label,
+        fine: Box,
+        body: Mask,
+        own: Mask,
+        lacking: Mask,
+        other: tuple[Box, Mask],
+        levels: Levels,
     ) -> Mask:
         """Return an eaten tibia with what its mirrored fellow has and it lacks, here or in coarse voxels."""
         assert self.coarse.eaten is not None
@@ -257,20 +275,40 @@ class _Scan:
         surface = mirror.surface_mm(body, self.spacing_mm)
         fellow = mirror.settle(surface, model, start)
         whole = tuple(slice(0, n) for n in body.shape)
-        off = mirror.off_surface(surface, model, fellow)
-        intact = np.abs(off) < mirror.CLOSE_MM
+        intact, off = self.intact(fine, body, own, levels, model, fellow)
         distance = mirror.inside(model, fellow, whole, self.spacing_mm)
-        lost = opened((distance < 0) & own & ~body, LOST_MM, self.spacing_mm) | (lacking & own)
+        added = np.zeros_like(body)
+        # Twice: what lies within the fellow, but not within it as shifted to the walls around, is no loss.
+        lost = opened(((distance < 0) & ~body | lacking) & own, LOST_MM, self.spacing_mm)
         near = opened_room(lost, 2 * LOST_MM, self.spacing_mm) & own
         voxels = np.argwhere(near)
-        if not len(voxels) or not intact.any():
+        if not len(voxels) or not len(intact):
             return body
-        mended = distance[near] - _nearby(surface[intact], off[intact], voxels * step)
-        added = np.zeros_like(body)
+        mended = distance[near] - _nearby(intact, off, voxels * step)
         added[tuple(voxels[mended < 0].T)] = True
+        lost = opened(added & (lacking | ~body), LOST_MM, self.spacing_mm)
+        near &= opened_room(lost, 2 * LOST_MM, self.spacing_mm)
+        added &= near
         bright = self.grey[fine] >= levels.grey(0.5)
         joined = filled(np.where(near, added | (body & bright), body), own, self.spacing_mm)
-        return self.traced(fine, joined, own, levels) | (added & lost)
+        return self.traced(label, fine, joined, own, levels) | (added & lost)
+
+    def intact(
+        self, fine: Box, body: Mask, own: Mask, levels: Levels, model: mirror.Pattern, fellow: mirror.Fellow
+    ) -> tuple[mirror.Points, NDArray[np.float64]]:
+        """Return places (n, 3; mm) of an eaten bone with the fellow's walls, and how far outside they lie.
+
+        There a bright wall faces where the fellow's surface faces, not far from it.
+        """
+        step = np.asarray(self.spacing_mm)
+        surface = surface_points(body, INTACT)
+        top, _ = wall_tops(self.grey[fine], own, surface, levels)
+        points, ahead = surface.points * step, 0.5 * surface.normals * step
+        off = mirror.off_surface(points, model, fellow)
+        along = model.at(fellow.apply(points + ahead)) - model.at(fellow.apply(points - ahead))
+        same = along > ALIKE * np.linalg.norm(surface.normals * step, axis=1)
+        good = (top > levels.grey(BRIGHT_WALL)) & same & (np.abs(off) < mirror.FAR_MM)
+        return points[good], off[good]
 
     def lost(self, box: Box) -> Mask:
         """Return what an eaten tibia lacked on the coarse grid, in its box of the scan."""
@@ -288,17 +326,7 @@ class _Scan:
 
         Beside a tibia's shaft there are only its fibula and what a lesion has left.
         """
-        joint = self.coarse.knee_of(label)
-        corner = np.array([f.start for f in fine]) - self.coarse.origin
-
-        def tell(voxel: NDArray[np.float64]) -> bool:
-            if joint is None:
-                return True
-            knee, axis = joint
-            point = (voxel + corner) * np.asarray(self.spacing_mm)
-            return bool((point - knee) @ axis > -BELOW_JOINT_MM)
-
-        return tell
+        return lambda voxel: not self.below_knee_mm(label, fine, voxel[None])[0] >= BELOW_JOINT_MM
 
     def _without_specks(self, body: Mask, inner: Mask | None) -> Mask:
         """Drop pieces that neither hold a coarse bone's inside nor a volume worth keeping."""

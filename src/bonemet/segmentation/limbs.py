@@ -87,7 +87,8 @@ def segment_limbs(
         tibia = tibiae[eaten.leg]
         knees[eaten.leg] = cut_knee(filled, tibia.knee_end, tibia.axis, coarse_mm, surely=eaten.within)
         scene = _scene(filled, shafts, tibiae, knees, coarse_mm, left)
-    labels = naming.name_parts(scene)
+    places = {} if eaten is None else {eaten.leg: eaten.place}
+    labels = naming.name_parts(scene, places)
     _empty_between(labels, filled, bone, coarse_mm)
     _patch(labels, filled, scene)
     if revision is not None and revision.changes:

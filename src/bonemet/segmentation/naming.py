@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ KNEE_MM = 4.5  # around the knee: where such bones lie
 BELOW_JOINT_MM = 1.2
 BESIDE_MM = 2.5  # from the tibia's axis: where its fibula lies
 HOLDER_MM = 10.0
+AT_HOME = 0.6  # of a loose part within a tibia's known place: it is a piece of that tibia
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,16 @@ def holder_pieces(pieces: NDArray[np.int32], count: int, spacing_mm: Spacing) ->
     return found
 
 
-def name_parts(scene: Scene) -> NDArray[np.uint8]:
-    """Return the label of each voxel of the parts."""
+def name_parts(scene: Scene, places: Mapping[int, NDArray[np.bool_]] | None = None) -> NDArray[np.uint8]:
+    """Return the label of each voxel of the parts.
+
+    Parameters
+    ----------
+    scene
+        What is known.
+    places
+        (z, y, x) where a leg's tibia is known to lie by other evidence: loose parts there are its pieces.
+    """
     count = int(scene.parts.max())
     table = np.zeros(count + 1, np.uint8)
     for leg in range(len(scene.tibiae)):
@@ -88,12 +98,21 @@ def name_parts(scene: Scene) -> NDArray[np.uint8]:
     sides = _knee_sides(scene, count)
     voxel = float(np.prod(scene.spacing_mm))
     sizes = np.bincount(scene.parts.reshape(-1), minlength=count + 1)
+    within = {
+        leg: np.bincount(scene.parts[place], minlength=count + 1) / np.maximum(sizes, 1)
+        for leg, place in (places or {}).items()
+    }
     loose = range(2 * len(scene.tibiae) + 1, count + 1)
     centres = ndimage.center_of_mass(scene.parts > 0, scene.parts, list(loose)) if loose else []
     for k, centre in zip(loose, centres, strict=True):
         if sizes[k]:
             point = np.asarray(centre) * np.asarray(scene.spacing_mm)
-            table[k] = _name(scene, point, sizes[k] * voxel, sides[:, k] / sizes[k])
+            home = next((leg for leg, share in within.items() if share[k] > AT_HOME), None)
+            table[k] = (
+                _name(scene, point, sizes[k] * voxel, sides[:, k] / sizes[k])
+                if home is None
+                else scene.leg_labels(home)[0]
+            )
     return table[scene.parts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemet.segmentation.components import HOLE_MM2, Mask, Spacing, fill_slices
-from bonemet.segmentation.walls import RISE, Levels, edge_share, tops
+from bonemet.segmentation.walls import RISE, Levels, Surface, edge_share, tops
+
+Below = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 BAND = 1.6  # voxels on either side of a first outline within which the contour is looked for
 OPEN = 0.5  # share of a hole's faces beyond which it is a gap
+NOISE = 0.01  # by how much the highest of a wall's noisy values is too high, as a share of the step
 FAINT = 0.25  # of the step from soft tissue to bone: a lower wall tells nothing
 NORMAL, BEND = 1.3, 2.0  # voxels: smoothing of the outline for its normals and its curvature
-BEND_SHARE = 1 / np.sqrt(8 * np.pi)  # what a curvature of 1 / blur takes from the value at an edge
 SLAB, HALO = 64, 10  # slices that are looked at together, and those beside them that matter
 
 
-def trace(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Mask:
+def nowhere(points: NDArray[Any]) -> NDArray[np.float64]:
+    """Return that points (n, 3) lie beside no tibia."""
+    return np.full(len(points), np.nan)
+
+
+def trace(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels, below_mm: Below = nowhere) -> Mask:
     """Return a filled bone with its surface moved to the outer faces of its wall.
 
     Along the normal through each voxel near the surface the outermost wall is looked for. How bright it is
@@ -37,17 +45,21 @@ def trace(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Mask:
         (z, y, x) where the bone may be; no other bone's place.
     levels
         Of soft tissue and bone.
+    below_mm
+        Returns how far below the knee points (n, 3) in voxels lie; NaN for bones other than tibiae.
     """
     out = body.copy()
     for first in range(0, len(grey), SLAB):
         low, high = max(0, first - HALO), min(len(grey), first + SLAB + HALO)
         inner = slice(first - low, min(len(grey), first + SLAB) - low)
-        traced = _trace_slab(grey[low:high], body[low:high], own[low:high], levels)
+        traced = _trace_slab(grey[low:high], body[low:high], own[low:high], levels, below_mm, low)
         out[first : first + SLAB] = traced[inner]
     return out
 
 
-def _trace_slab(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Mask:
+def _trace_slab(
+    grey: NDArray[Any], body: Mask, own: Mask, levels: Levels, below_mm: Below, first: int
+) -> Mask:
     if not body.any() or min(grey.shape) < 4:
         return body
     near = _band(body) & own
@@ -55,17 +67,27 @@ def _trace_slab(grey: NDArray[Any], body: Mask, own: Mask, levels: Levels) -> Ma
     if not len(points):
         return body
     place = tuple(points.T)
-    normals = _normals(body, NORMAL, place)
-    top, at = np.empty(len(points)), np.empty(len(points))
-    step = levels.bone - levels.soft
-    tops(grey, own.view(np.uint8), points.astype(np.float64), normals, RISE * step, top, at)
-    height = (top - levels.soft) / step
-    face = edge_share(height) * (1 - 2 * BEND_SHARE * levels.blur * _curvature(body, place))
+    bends = _curvature(body, place)
+    surface = Surface(points.astype(np.float64), _normals(body, NORMAL, place), bends)
+    floor, step = levels.at(below_mm(points + np.array([first, 0, 0])))
+    top, at = wall_tops(grey, own, surface, levels)
+    height = (top - floor) / step - NOISE
+    face = edge_share(height, levels.blur * bends)
     smooth = _smoothed(face, place, body.shape)
-    inside = (at > 0) | (grey[place] >= levels.soft + step * smooth)
+    inside = (at > 0) | (grey[place] >= floor + step * smooth)
     out = body.copy()
     out[place] = np.where(height >= FAINT, inside, body[place])
     return out
+
+
+def wall_tops(
+    grey: NDArray[Any], own: Mask, surface: Surface, levels: Levels
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the highest value (n,) of the outermost wall at places, and how many voxels outwards it lies."""
+    top, at = np.empty(len(surface.points)), np.empty(len(surface.points))
+    rise = RISE * (levels.bone - levels.soft)
+    tops(grey, own.view(np.uint8), surface.points, surface.normals, rise, top, at)
+    return top, at
 
 
 def _band(body: Mask) -> Mask:
@@ -101,12 +123,13 @@ def _smoothed(
     return np.asarray(total[place] / weight[place], dtype=np.float64)
 
 
-def surface_points(body: Mask, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return about ``count`` voxels of a filled bone's surface, evenly taken, and their outward normals."""
+def surface_points(body: Mask, count: int) -> Surface:
+    """Return about ``count`` voxels of a filled bone's surface, evenly taken."""
     surface = body & ~ndimage.binary_erosion(body, border_value=1)
     points = np.argwhere(surface)
     points = points[:: max(1, len(points) // count)]
-    return points.astype(np.float64), _normals(body, NORMAL, tuple(points.T))
+    place = tuple(points.T)
+    return Surface(points.astype(np.float64), _normals(body, NORMAL, place), _curvature(body, place))
 
 
 def filled(body: Mask, room: Mask, spacing_mm: Spacing) -> Mask:
