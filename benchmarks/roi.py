@@ -217,7 +217,7 @@ def follow(pair: cases.Pair) -> Followed:
     found = register(pair.fixed, pair.moving)
     grid = pair.fixed.grid
     before = np.asarray(pair.fixed.data)
-    after = resample(pair.moving.array(), pair.moving.grid, grid, found.transform)
+    after = resample(pair.moving.array(), pair.moving.grid, grid, found.transform, order="cubic")
     bar = choose_threshold(pair.fixed)
     coarse = coarse_bone(before, grid, bar), coarse_bone(after, grid, bar)
     growth = found.growth

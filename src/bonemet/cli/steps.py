@@ -228,7 +228,7 @@ def register(
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="Write MOVING halfway to FIXED, both turned alike.")
     ] = False,
-    interpolation: Annotated[str, typer.Option(help="linear, cubic, sinc or nearest.")] = "linear",
+    interpolation: Annotated[str, typer.Option(help="cubic, linear, sinc or nearest.")] = "cubic",
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
     workers: Workers = None,

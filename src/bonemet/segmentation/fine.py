@@ -28,8 +28,10 @@ SPECK_MM3 = 0.02
 BELOW_JOINT_MM = 1.0
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
-INTACT, BRIGHT_WALL, ALIKE = 6000, 0.5, 0.8  # places looked at; least height; cosine between both normals
-NEIGHBOURS, NEIGHBOUR_MM = 32, 0.3  # intact places by which the pattern is mended
+INTACT, BRIGHT_WALL, ALIKE = 6000, 0.4, 0.8  # places looked at; least height; cosine between both normals
+INTACT_MM = 0.2  # from the fellow's surface: what stands further off is lesion or new bone
+AHEAD = 1.5  # voxels along a normal to either side by which the fellow's is told
+NEIGHBOURS, NEIGHBOUR_MM, UNLIKE_MM = 100, 0.3, 0.05  # intact places by which the pattern is mended
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,11 +305,11 @@ class _Scan:
         step = np.asarray(self.spacing_mm)
         surface = surface_points(body, INTACT)
         top, _ = wall_tops(self.grey[fine], own, surface, levels)
-        points, ahead = surface.points * step, 0.5 * surface.normals * step
+        points, ahead = surface.points * step, AHEAD * surface.normals * step
         off = mirror.off_surface(points, model, fellow)
         along = model.at(fellow.apply(points + ahead)) - model.at(fellow.apply(points - ahead))
-        same = along > ALIKE * np.linalg.norm(surface.normals * step, axis=1)
-        good = (top > levels.grey(BRIGHT_WALL)) & same & (np.abs(off) < mirror.FAR_MM)
+        same = along > 2 * ALIKE * np.linalg.norm(ahead, axis=1)
+        good = (top > levels.grey(BRIGHT_WALL)) & same & (np.abs(off) < INTACT_MM)
         return points[good], off[good]
 
     def lost(self, box: Box) -> Mask:
@@ -359,11 +361,16 @@ def opened_room(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
 def _nearby(
     places: NDArray[np.float64], values: NDArray[np.float64], at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the mean of the values of the nearest places, near ones counting more, at points (n, 3)."""
+    """Return the mean of the values of the nearest places at points (n, 3).
+
+    Near ones count more, and less those unlike the others, as of new bone upon the surface.
+    """
     distance, index = cKDTree(places).query(at, k=min(NEIGHBOURS, len(places)))
     distance, index = distance.reshape(len(at), -1), index.reshape(len(at), -1)
-    weight = 1 / (distance**2 + NEIGHBOUR_MM**2)
-    return np.asarray((weight * values[index]).sum(axis=1) / weight.sum(axis=1))
+    near = values[index]
+    unlike = near - np.median(near, axis=1, keepdims=True)
+    weight = np.exp(-0.5 * (unlike / UNLIKE_MM) ** 2) / (distance**2 + NEIGHBOUR_MM**2)
+    return np.asarray((weight * near).sum(axis=1) / weight.sum(axis=1))
 
 
 def _enlarged(mask: NDArray[Any], index: list[NDArray[np.int64]]) -> NDArray[Any]:

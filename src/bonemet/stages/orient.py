@@ -18,7 +18,7 @@ def orient(
     *,
     side: str,
     model: str | Path | None = None,
-    interpolation: Order = "linear",
+    interpolation: Order = "cubic",
     moving_slices: SliceRange = WHOLE,
     voxel_um: float | None = None,
     overwrite: bool = False,

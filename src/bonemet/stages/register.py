@@ -40,7 +40,7 @@ def register(
     mirror: bool = False,
     frame: str | Path | None = None,
     symmetric: bool = False,
-    interpolation: Order = "linear",
+    interpolation: Order = "cubic",
     moving_slices: SliceRange = WHOLE,
     fixed_slices: SliceRange = WHOLE,
     voxel_um: float | None = None,
@@ -82,7 +82,7 @@ def register(
         Bakker 2016, doi:10.1007/s10439-015-1527-9). ``OUT.fixed.tfm`` takes the fixed volume there, with
         :func:`bonemet.stages.carry.carry`.
     interpolation
-        ``linear``, ``cubic``, ``sinc`` or, for masks, ``nearest``.
+        ``cubic``, ``linear``, ``sinc`` or, for masks, ``nearest``.
     moving_slices, fixed_slices
         First slice and the one after the last to use; None for all to that side.
     voxel_um
