@@ -5,6 +5,7 @@ import pytest
 from segmentation_limbs import Pose, limbs, random_pose
 
 from bonemet.core.errors import InputError, SettingsError
+from bonemet.segmentation import limbs as limbs_module
 from bonemet.segmentation import naming
 from bonemet.segmentation.knee import Knee
 from bonemet.segmentation.legs import Tibia
@@ -149,3 +150,21 @@ def test_a_loose_piece_at_the_knee_is_the_tibias_where_its_fellow_says_so(known,
     assert (labels[flake] == label).all()
     assert (labels[parts == 1] == Label.LEFT_TIBIA).all()
     assert (labels[parts == 4] == Label.RIGHT_FEMUR).all()
+
+
+def test_a_foot_that_the_field_cuts_beside_the_ankle_gets_a_seed_of_its_own():
+    filled = np.zeros((120, 80, 80), bool)
+    filled[10:95, 36:44, 36:44] = True  # a tibia along z, its knee at low z, its ankle 9.4 mm down
+    foot = np.zeros_like(filled)
+    foot[85:100, 36:44, 62:78] = True  # joined to it by a thin bridge
+    filled |= foot
+    filled[92:94, 39:41, 44:62] = True
+    voxels = np.argwhere(filled & ~foot)
+    ends = np.array([[1.5, 4.0, 4.0], [8.5, 4.0, 4.0]])
+    tibia = Tibia(Shaft(ends, 0.64, voxels.astype(np.int32)), 0, 1.0, 3.0)
+    seeds = {1: voxels[:10], 2: voxels[:0]}
+    limbs_module._add_feet(seeds, filled, [tibia], SPACING)
+    found = np.zeros_like(filled)
+    found[tuple(seeds[3].T)] = True
+    assert foot[found].mean() > 0.9
+    assert found[foot].mean() > 0.9

@@ -31,6 +31,11 @@ COARSE_MM = 0.095
 BONE_SHARE = 0.4  # of a coarse voxel that must be bone
 SPECK_MM3 = 0.04
 DISTAL_END_MM = 2.0  # beyond the shaft, to the ankle
+ABOVE_ANKLE_MM, BELOW_ANKLE_MM = 0.5, 4.0  # from a tibia's far end: where its foot is looked for
+MALLEOLI_MM, FOOT_MM = (
+    2.0,
+    4.5,
+)  # from the axis: tibia and fibula reach no further at the ankle, and a foot no further
 JOINT_MM = 0.3  # along the axis, the ankle comes where the bone's inside gets thinner than this
 BETWEEN_MM = 1.0  # from another bone: what was filled here may lie between the two
 CORE_MM = 0.5  # patella, fabellae and menisci are thinner than this radius
@@ -177,6 +182,7 @@ def _parts(
         seeds[2 * i + 1] = np.concatenate([seeds[2 * i + 1], tibia.shaft.voxels, end])
         walls.append(_wall(side, 2 * i + 1, knee.femur))
     _add_other_shafts(seeds, shafts, tibiae, side)
+    _add_feet(seeds, filled, tibiae, coarse_mm)
     # The walls are taken out for the parting and given back to the femora.
     parted = filled.copy()
     for wall in walls:
@@ -207,6 +213,27 @@ def _wall(side: NDArray[np.int8], tibia: int, femur: NDArray[np.int64]) -> NDArr
     box = tuple(slice(a, b) for a, b in zip(low, femur.max(axis=0) + 2, strict=True))
     near = morphology.grow(side[box] == tibia, np.ones((3, 3, 3), bool))
     return np.asarray(femur[near[tuple((femur - low).T)]])
+
+
+def _add_feet(seeds: dict[int, NDArray[Any]], filled: Mask, tibiae: list[Tibia], coarse_mm: Spacing) -> None:
+    """Give what lies beside an ankle, further from the tibia's axis than its malleoli, a number of its own.
+
+    Of a foot that the field of view cuts there may be too little for a shaft.
+    """
+    number = max(seeds, default=0)
+    for tibia in tibiae:
+        reach = (np.abs(tibia.axis) * BELOW_ANKLE_MM + FOOT_MM) / np.asarray(coarse_mm)
+        middle = tibia.ankle_end / np.asarray(coarse_mm)
+        low = np.maximum(np.floor(middle - reach), 0).astype(int)
+        high = np.minimum(np.ceil(middle + reach) + 1, filled.shape).astype(int)
+        voxels = np.argwhere(filled[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]) + low
+        offset = voxels * np.asarray(coarse_mm) - tibia.ankle_end
+        along = offset @ tibia.axis
+        aside = np.linalg.norm(offset - along[:, None] * tibia.axis, axis=1)
+        beside = (along < ABOVE_ANKLE_MM) & (aside > MALLEOLI_MM) & (aside < FOOT_MM)
+        if beside.any():
+            number += 1
+            seeds[number] = voxels[beside]
 
 
 def _add_other_shafts(
