@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -72,6 +73,11 @@ def versions(*more: str) -> dict[str, str]:
     return found
 
 
+def finite(value: float | None) -> float | None:
+    """Return a value as JSON can hold it: None where a bone was not found at all, infinitely far off."""
+    return value if value is None or math.isfinite(value) else None
+
+
 def show(figures: list[Figure], options: argparse.Namespace, repetitions: int, *peers: str) -> None:
     """Print the figures as a table or as one JSON object."""
     result = {
@@ -79,7 +85,7 @@ def show(figures: list[Figure], options: argparse.Namespace, repetitions: int, *
         "versions": versions(*peers),
         "repetitions": repetitions,
         "quick": bool(options.quick),
-        "figures": [asdict(f) for f in figures],
+        "figures": [asdict(f) | {"value": finite(f.value)} for f in figures],
     }
     if options.json:
         print(json.dumps(result, indent=1, allow_nan=False))
