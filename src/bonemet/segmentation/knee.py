@@ -4,7 +4,8 @@ The cut runs through the graph of bone voxels around the knee, from the tibia's 
 lies beyond the joint (Boykov and Jolly 2001, doi:10.1109/ICCV.2001.937505). It is the smallest one: the bones
 are bridged by a small closing first, which joins both sides of a growth plate over its whole width, and those
 of a joint only where its surfaces meet. Faces in thin surroundings cost more, by the square of the thickness
-around, so a joint between two knobs is cheaper than a shaft, or than what a lesion left of one.
+around, so a joint between two knobs is cheaper than a shaft, or than what a lesion left of one. Faces of what
+was bridged cost less again: they are a gap.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ BRIDGES = (1.6, BRIDGE, 2.6)
 ASIDE_MM = 8.0
 REACH_MM = 11.0  # how far beyond the tibia's shaft the femur is looked for
 THICKNESS_MM = (0.35, 1.1)  # radii between which the thickness around counts
+GAP = 0.5  # cost of a face in what was bridged, over one in bone
 UNITS = 1000.0  # of cost per mm2 in whole numbers
 LEAST_FEMUR_MM3 = 2.0
 WIDEST_JOINT_MM = 1.0
@@ -43,7 +45,8 @@ class Knee:
     point
         (z, y, x) in mm: the middle of the joint.
     cost
-        Of the cut: area in mm2 over the squared thickness (mm) around it; 0 where a gap parts the two.
+        Of the cut: area in mm2 (bridged area counts half) over the squared thickness (mm) around it; 0 where
+        a gap parts the two.
     doubt_mm3
         By how much the femur's volume changes where growth plates are bridged a little less or more.
     """
@@ -79,7 +82,7 @@ def cut_knee(
     high = np.clip(np.ceil((corners.max(axis=0) + ASIDE_MM) / s) + 1, 0, filled.shape).astype(np.int64)
     block = filled[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     closed = (bridged(block, r * max(spacing_mm), spacing_mm) for r in BRIDGES)
-    cuts = [_cut_once(c, low, near, axis, s, surely) for c in closed]
+    cuts = [_cut_once(c, block, low, near, axis, s, surely) for c in closed]
     # Ball radii of less and more than two voxels bridge thinner and thicker growth plates. Where they lead to
     # other cuts, the right one is not sure.
     sizes = np.array([len(k.femur) for k in cuts]) * float(np.prod(s))
@@ -91,18 +94,19 @@ def cut_knee(
 
 def _cut_once(
     closed: Mask,
+    block: Mask,
     low: NDArray[np.int64],
     near: Point,
     axis: Point,
     s: NDArray[np.float64],
     surely: Mask | None,
 ) -> Knee:
-    """Cut once; ``closed`` is a block of bridged bones whose first voxel is ``low``."""
+    """Cut once; ``closed`` is a block of bones whose first voxel is ``low``, with what was bridged in it."""
     voxels = _around(closed, low, near, axis, s)
     if not len(voxels):
         return Knee(voxels, voxels, near, 0.0)
     along = (voxels * s - near) @ axis
-    graph = _graph(voxels, s)
+    graph = _graph(voxels, np.asarray(block[tuple((voxels - low).T)]), s)
     source = (along < 0.3) & (np.linalg.norm(voxels * s - near, axis=1) < 3.0)
     if surely is not None:
         source |= surely[tuple(voxels.T)]
@@ -141,12 +145,14 @@ def _thickness_around(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(around, *THICKNESS_MM), dtype=np.float64)
 
 
-def _graph(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> sparse.csr_matrix:
-    """Return the graph of face neighbours with the cost of each face, both ways."""
+def _graph(
+    voxels: NDArray[np.int64], bone: NDArray[np.bool_], s: NDArray[np.float64]
+) -> sparse.csr_matrix:
+    """Return the graph of face neighbours with the cost of each face, both ways; not ``bone`` was bridged."""
     low = voxels.min(axis=0)
     number = np.full(voxels.max(axis=0) - low + 2, -1, np.int32)
     number[tuple((voxels - low).T)] = np.arange(len(voxels))
-    weight = UNITS / _thickness_around(voxels, s) ** 2
+    weight = UNITS / _thickness_around(voxels, s) ** 2 * np.where(bone, 1.0, GAP)
     rows, columns, costs = [], [], []
     for axis in range(3):
         step = np.zeros(3, np.int64)
