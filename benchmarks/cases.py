@@ -22,7 +22,7 @@ python benchmarks/cases.py [--quick] [--json] prints what the volumes cost.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ from bonemet.core.transform import Transform
 from bonemet.core.volume import Volume
 from bonemet.simulation import Animal, ScanPose, animal, scan_pose
 from bonemet.simulation.cohort import with_loss
-from bonemet.simulation.grey import bone_grid, grey_bone, grey_volume
+from bonemet.simulation.grey import bone_grid, bone_scene, grey_bone, grey_scene
 from bonemet.simulation.presets import volume_size
 from bonemet.simulation.scanner import scanner
 from bonemet.simulation.scene import reconstruction_grid
@@ -166,12 +166,14 @@ def limbs(
     pose = scan_pose(who, when, seed)
     size = volume_size(voxel_mm)
     grid = reconstruction_grid(size.geometry())
-    made = grey_volume(who, when, pose, grid, scanned=scanner(voxel_mm, dose), seed=seed, mapper=mapper)
+    seen = scanner(voxel_mm, dose)
+    scene = grey_scene(who, when, pose, grid, scanned=seen, seed=seed, mapper=mapper)
+    made = scene.volume(mapper, _kept(grey))
     own = Grid.isotropic(grid.shape, voxel_mm)
     into = np.eye(4)
     into[:3, 3] = -np.asarray(grid.origin_mm)
     matrices = {bone: into @ matrix for bone, matrix in pose.matrices.items()}
-    volume = _volume(made.attenuation, own, f"{who.name} week {when}", grey)
+    volume = _volume(made.values, own, f"{who.name} week {when}")
     return Limbs(seed, who, when, pose, volume, made.labels, matrices)
 
 
@@ -221,10 +223,11 @@ def tibia_pair(
         if n == 1:
             grid = _cut(grid, matrix, who.sizes.tibia_mm, what["cropped_mm"])
         seen = scanner(voxel_mm, "normal" if n == 0 else what["dose"])
-        made.append(grey_bone(who, when[n], bone, matrix, grid, scanned=seen, seed=10 * seed + n))
-    values = (made[0].attenuation, made[1].attenuation * np.float32(what["gain"]))
+        keep = _kept(grey, 1.0 if n == 0 else what["gain"])
+        scene = bone_scene(who, when[n], bone, matrix, grid, scanned=seen, seed=10 * seed + n)
+        made.append(scene.volume(keep=keep))
     names = [f"{who.name} week {w} {bone}" for w in when]
-    fixed, moving = (_volume(v, m.grid, name, grey) for v, m, name in zip(values, made, names, strict=True))
+    fixed, moving = (_volume(m.values, m.grid, name) for m, name in zip(made, names, strict=True))
     truth = Transform(moved @ np.linalg.inv(upright))
     labels = (made[0].labels, made[1].labels)
     return Pair(seed, who, side, when, fixed, moving, labels, truth, (upright, moved), what)
@@ -275,11 +278,21 @@ def _cut(grid: Grid, matrix: NDArray[np.float64], length_mm: float, cropped: tup
     return grid.crop((first, 0, 0), (last, *grid.shape[1:]))
 
 
-def _volume(attenuation: NDArray[np.float32], grid: Grid, name: str, grey: bool) -> Volume:
-    """Return values as 8-bit grey or as attenuation, with what they mean."""
-    if not grey:
-        return Volume(attenuation, grid, Quantity(Kind.ATTENUATION), name)
-    return Volume(to_grey(attenuation, WINDOW), grid, Quantity(Kind.GREY, WINDOW, 255), name)
+def _kept(grey: bool, gain: float = 1.0) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+    """Return what is kept of attenuation, after a gain: itself, or 8-bit grey values."""
+
+    def keep(attenuation: NDArray[np.float32]) -> NDArray[Any]:
+        values = attenuation if gain == 1.0 else attenuation * np.float32(gain)
+        return to_grey(values, WINDOW) if grey else values
+
+    return keep
+
+
+def _volume(values: NDArray[Any], grid: Grid, name: str) -> Volume:
+    """Return grey values or attenuation with what they mean."""
+    grey = values.dtype == np.uint8
+    quantity = Quantity(Kind.GREY, WINDOW, 255) if grey else Quantity(Kind.ATTENUATION)
+    return Volume(values, grid, quantity, name)
 
 
 def costs(quick: bool) -> list[Figure]:

@@ -69,7 +69,7 @@ def both(rows: int) -> Both:
     grid = scene.reconstruction_grid(geometry)
     theirs = [fdk.reconstruct(lambda view, a, b, r=r: r[view, a:b], geometry) for r in rays]
     ours = [
-        grey_volume(who, 0, pose, grid, scanned=scanner_of(size, camera), seed=SEED).attenuation
+        grey_volume(who, 0, pose, grid, scanned=scanner_of(size, camera), seed=SEED).values
         for camera in (noisy_camera, clean_camera)
     ]
     truth = render(who, 0, pose, grid.shape, size.pixel_mm, grid.origin_mm)

@@ -19,7 +19,9 @@ def knee(gap_mm: float, shaft_mm: float, plate: bool) -> tuple[np.ndarray, np.nd
     above = z - (JOINT + gap_mm)
 
     tibia = (below >= 0) & (np.hypot(y / 0.8, x) < 0.7 + 0.8 * np.exp(-((below / 1.8) ** 2)))
-    femur = (above >= 0.8) & (above < shaft_mm) & (np.hypot(y, x) < 0.55 + 0.6 * np.exp(-((above / 1.5) ** 2)))
+    femur = (
+        (above >= 0.8) & (above < shaft_mm) & (np.hypot(y, x) < 0.55 + 0.6 * np.exp(-((above / 1.5) ** 2)))
+    )
     for side in (-0.85, 0.85):
         femur |= (above >= 0) & (np.hypot(np.hypot(y, x - side), above - 0.9) < 0.95)
     if plate:  # what is left of a growth plate: a gap through all but the rim

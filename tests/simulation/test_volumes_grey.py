@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bonemet.core.calibration import to_grey
 from bonemet.core.context import SilentContext
 from bonemet.core.errors import SettingsError
 from bonemet.core.grid import Grid
@@ -16,7 +17,7 @@ from bonemet.dataset.layout import Component
 from bonemet.engine.context import ThreadContext
 from bonemet.io.volumes import open_volume
 from bonemet.simulation import animal, bone_in_own_frame, detector, fine, points_in_bone
-from bonemet.simulation.grey import bone_grid, grey_bone
+from bonemet.simulation.grey import bone_grid, bone_scene, grey_bone
 from bonemet.simulation.paths import around_bone
 from bonemet.simulation.presets import volume_size
 from bonemet.simulation.scanner import Scanner, frequencies, scanner, taps, transfer
@@ -61,7 +62,7 @@ def test_a_bone_keeps_its_mineral():
         around = around_bone(part, own, seen)
         places = around.hardened.mm_to_index(own.index_to_mm(np.indices(own.shape).reshape(3, -1).T)).T
         lift = ndimage.map_coordinates(around.left_over, places, order=1, mode="nearest")
-        above = made.attenuation.astype(np.float64) - made.tones.soft[1] - lift.reshape(own.shape)
+        above = made.values.astype(np.float64) - made.tones.soft[1] - lift.reshape(own.shape)
         assert above.sum() * own.voxel_mm3 / made.tones.mineral == pytest.approx(mass, rel=0.015)
 
 
@@ -74,7 +75,17 @@ def test_labels_are_the_outer_contour_at_voxel_centres():
     points = own.index_to_mm(index) @ back[:3, :3].T + back[:3, 3]
     inside = (points_in_bone(MOUSE, 3, "right tibia", points)[:, 0] <= 0).reshape(own.shape)
     assert np.array_equal(made.labels != 0, inside)
-    assert np.array_equal(made.attenuation != 0, with_rim(inside))
+    assert np.array_equal(made.values != 0, with_rim(inside))
+
+
+def test_what_is_kept_of_each_slab_is_what_is_kept_of_the_whole():
+    own = bone_grid(MOUSE, 3, "right tibia", UPRIGHT, 0.1)
+    whole = grey_bone(MOUSE, 3, "right tibia", UPRIGHT, own)
+    scene = bone_scene(MOUSE, 3, "right tibia", UPRIGHT, own)
+    grey = scene.volume(keep=lambda values: to_grey(values, (0.0, 0.3)))
+    assert grey.values.dtype == np.uint8
+    assert np.array_equal(grey.values, to_grey(whole.values, (0.0, 0.3)))
+    assert np.array_equal(grey.labels, whole.labels)
 
 
 def test_interpolated_distances_are_those_asked_for():
@@ -105,10 +116,8 @@ def test_two_poses_of_a_bone_agree_where_the_truth_puts_them():
     )
     index = np.indices(grids[0].shape)[:, ::3, ::3, ::3].reshape(3, -1).T
     places = grids[0].index_to_mm(index) @ b[:3, :3].T + b[:3, 3]
-    found = ndimage.map_coordinates(
-        second.attenuation, grids[1].mm_to_index(places).T, order=3, mode="nearest"
-    )
-    wanted = first.attenuation[tuple(index.T)]
+    found = ndimage.map_coordinates(second.values, grids[1].mm_to_index(places).T, order=3, mode="nearest")
+    wanted = first.values[tuple(index.T)]
     assert np.corrcoef(found, wanted)[0, 1] > 0.998
 
 

@@ -145,9 +145,7 @@ def _thickness_around(voxels: NDArray[np.int64], s: NDArray[np.float64]) -> NDAr
     return np.asarray(np.clip(around, *THICKNESS_MM), dtype=np.float64)
 
 
-def _graph(
-    voxels: NDArray[np.int64], bone: NDArray[np.bool_], s: NDArray[np.float64]
-) -> sparse.csr_matrix:
+def _graph(voxels: NDArray[np.int64], bone: NDArray[np.bool_], s: NDArray[np.float64]) -> sparse.csr_matrix:
     """Return the graph of face neighbours with the cost of each face, both ways; not ``bone`` was bridged."""
     low = voxels.min(axis=0)
     number = np.full(voxels.max(axis=0) - low + 2, -1, np.int32)

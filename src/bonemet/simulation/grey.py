@@ -101,7 +101,7 @@ def bone_grid(
     return Grid.isotropic(shape[::-1].tolist(), spacing_mm, origin)
 
 
-def grey_bone(
+def bone_scene(
     animal: Animal,
     week: int,
     bone: str,
@@ -111,8 +111,8 @@ def grey_bone(
     scanned: Scanner | None = None,
     seed: int = 0,
     bare: bool = True,
-) -> GreyVolume:
-    """Return one long bone as a reconstruction would show it, in any place and cut as one likes.
+) -> GreyScene:
+    """Return one long bone, in any place and cut as one likes, ready to be made grey slab by slab.
 
     Parameters
     ----------
@@ -141,8 +141,22 @@ def grey_bone(
     part = replace(long_bone(animal, week, bone), matrix=placed)
     scanned = scanned or scanner(grid.spacing_mm[0])
     around = around_bone(part, grid, scanned)
-    scene = GreyScene([part], grid, scanned, around, seed, bare=bare, matrices={bone: placed})
-    return scene.volume()
+    return GreyScene([part], grid, scanned, around, seed, bare=bare, matrices={bone: placed})
+
+
+def grey_bone(
+    animal: Animal,
+    week: int,
+    bone: str,
+    matrix: Matrix,
+    grid: Grid,
+    *,
+    scanned: Scanner | None = None,
+    seed: int = 0,
+    bare: bool = True,
+) -> GreyVolume:
+    """Return one long bone as a reconstruction would show it; parameters and errors as :func:`bone_scene`."""
+    return bone_scene(animal, week, bone, matrix, grid, scanned=scanned, seed=seed, bare=bare).volume()
 
 
 def _check(grid: Grid, seed: int) -> None:
@@ -158,6 +172,7 @@ __all__ = [
     "GreyScene",
     "GreyVolume",
     "bone_grid",
+    "bone_scene",
     "grey_bone",
     "grey_scene",
     "grey_volume",

@@ -8,16 +8,17 @@ edges; noise has the spectrum of filtered backprojection and is stronger where t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bonemet.core.context import Mapper
 from bonemet.core.grid import Grid
-from bonemet.core.rim import with_rim
+from bonemet.core.rim import RIM_VOXELS, with_rim
 from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation import body, fine, soft
 from bonemet.simulation.noise import Noise, Rings
@@ -30,6 +31,8 @@ SLAB = 32
 
 Floats = NDArray[np.float32]
 Matrix = NDArray[np.float64]
+Keep = Callable[[Floats], NDArray[Any]]
+"""What is kept of attenuation (z, y, x) in 1/mm, voxel by voxel: its 8-bit grey values, for example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,8 @@ class GreyVolume:
 
     Attributes
     ----------
-    attenuation
-        (z, y, x) float32 in 1/mm.
+    values
+        (z, y, x) attenuation, float32 in 1/mm, or what was kept of it.
     labels
         (z, y, x) uint8, as :class:`bonemet.simulation.Rendered` has them.
     grid
@@ -50,7 +53,7 @@ class GreyVolume:
         The attenuation of each material.
     """
 
-    attenuation: Floats
+    values: NDArray[Any]
     labels: NDArray[np.uint8]
     grid: Grid
     matrices: Mapping[str, Matrix]
@@ -268,16 +271,24 @@ class GreyScene:
         ring = np.array([point[0], point[1], self._voxel, pitch, self.field_mm])
         _finish(plane, noise, deviation, hardened, places, rings, ring)
 
-    def volume(self, mapper: Mapper = map) -> GreyVolume:
-        """Return the whole volume."""
+    def volume(self, mapper: Mapper = map, keep: Keep = np.asarray) -> GreyVolume:
+        """Return the whole volume, or what is kept of it slab by slab; nothing else is held whole.
+
+        The box of a leaning tibia holds 2 billion voxels of 10 um: 8-bit grey values of it fit into memory.
+        """
         self.prepare()
-        out, labels = np.empty(self.grid.shape, np.float32), np.empty(self.grid.shape, np.uint8)
+        kind = keep(np.zeros((1, 1, 1), np.float32)).dtype
+        out, labels = np.empty(self.grid.shape, kind), np.empty(self.grid.shape, np.uint8)
 
         def one(slab: tuple[int, int]) -> None:
-            out[slice(*slab)], labels[slice(*slab)] = self.slab(*slab)
+            values, labels[slice(*slab)] = self.slab(*slab)
+            out[slice(*slab)] = keep(values)
 
         for _ in mapper(one, self.slabs):
             pass
         if self.bare:
-            out[~with_rim(labels != 0)] = 0
+            for first, stop in self.slabs:
+                begin = max(first - RIM_VOXELS, 0)
+                inside = with_rim(labels[begin : stop + RIM_VOXELS] != 0)
+                out[first:stop][~inside[first - begin : stop - begin]] = 0
         return GreyVolume(out, labels, self.grid, self.matrices, self.around.tones)
