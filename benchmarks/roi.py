@@ -2,7 +2,8 @@
 
 Animals are grey volumes without X-rays (``cases.py``), seeds from 1000 on. ``--animals`` says how many,
 ``--voxel-um`` and ``--change-um`` how fine; ``--quick`` is four animals at 60 um, two pairs at 40 um and a
-small composite. Pairs are registered as a study's are.
+small composite. Pairs are registered as a study's are. ``--only xray`` takes ``--xray-animals`` through
+the whole X-ray chain.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import cases
 import numpy as np
+import roi_xray
 from harness import Figure, arguments, show
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ FULL = (1538, 509, 539)
 SMALL = (200, 260, 270)
 TRUTH_MM = 0.02
 REGION_MM = 3.0
-PARTS = ("composite", "landmarks", "change")
+PARTS = ("composite", "landmarks", "change", "xray")
 RAW = Guard(sigma_voxels=0, smallest_difference=0, smallest_cluster_voxels=1, noise_sds=0)
 GUARDS = {
     "raw": RAW,
@@ -273,16 +275,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--animals", type=int, default=100, help="for the junction")
     parser.add_argument("--pairs", type=int, default=20, help="for change, two registrations each")
+    parser.add_argument("--xray-animals", type=int, default=5, help="through X-rays, two tibiae each")
+    parser.add_argument("--xray-preset", default="small", help="size of the simulated scans")
     parser.add_argument("--voxel-um", type=float, default=40.0, help="for the junction")
     parser.add_argument("--change-um", type=float, default=20.0, help="for change")
     options = parser.parse_args()
     if options.quick:
         options.animals, options.pairs, options.voxel_um, options.change_um = 4, 2, 60.0, 40.0
+        options.xray_animals, options.xray_preset = 1, "medium"
     voxel = options.voxel_um / 1000
     work = {
         "composite": lambda: composites(SMALL if options.quick else FULL),
         "landmarks": lambda: landmarks_of(options.animals, voxel),
         "change": lambda: changes(options.pairs, options.change_um / 1000),
+        "xray": lambda: roi_xray.figures(options.xray_animals, options.xray_preset),
     }
     figures = [figure for part in options.only for figure in work[part]()]
     show(figures, options, repetitions=1)
