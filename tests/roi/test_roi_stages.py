@@ -14,7 +14,6 @@ from bonemet.core.grid import Grid
 from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, stacks
 from bonemet.io.volumes import open_volume
-from bonemet.reporting.figures import lost_from_four_sides
 from bonemet.roi.composite import composite as compose
 from bonemet.stages._growth import known_growth
 from bonemet.stages.composite import composite
@@ -635,24 +634,3 @@ def test_slice_numbers(value, number):
 def test_what_is_no_slice_number(value):
     with pytest.raises(SettingsError, match="first_slice_selected"):
         slice_number(value, "first_slice_selected")
-
-
-# pictures
-
-
-def test_lost_and_formed_bone_show_from_their_own_sides(tmp_path):
-    volume = np.zeros((40, 30, 30), np.uint8)
-    volume[5:35, 8:22, 8:22] = 180
-    volume[15:25, 8:11, 12:18] = 60  # on the low y side
-    volume[15:25, 12:18, 22:25] = 240  # on the high x side
-    path = tmp_path / "four.png"
-    path.write_bytes(lost_from_four_sides(volume, (0.1, 0.1, 0.1), (10, 30)))
-    with Image.open(path) as picture:
-        image = np.asarray(picture.convert("RGB")).astype(int)
-    image = image[: -(len(image) // 8)]  # the legend at the foot
-    quarters = np.array_split(np.arange(image.shape[1]), 4)
-    red = [np.count_nonzero((image[:, q, 0] - image[:, q, 2]) > 100) for q in quarters]
-    blue = [np.count_nonzero((image[:, q, 2] - image[:, q, 0]) > 100) for q in quarters]
-    assert int(np.argmax(red)) == 0
-    assert int(np.argmax(blue)) == 3
-    assert red[1] == 0

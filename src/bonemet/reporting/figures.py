@@ -170,11 +170,12 @@ def lost_from_four_sides(
 ) -> bytes:
     """Show the near half of a composite from four sides: lost bone red and formed bone blue on a relief.
 
-    Colour grows with the depth of changed bone along the line of sight, full at 0.3 mm.
+    Every side is as an eye sees it: seen from the low y or the high x side, columns run to the left. Colour
+    grows with the depth of changed bone along the line of sight, full at 0.3 mm.
     """
     figure, axes = panels([1, 1, 1, 1], 4.4)
     middle = bone_centre(volume, (region[0] + region[1]) // 2)
-    for ax, (title, axis, flipped) in zip(axes, _SIDES, strict=True):
+    for ax, (title, axis, flipped, turned) in zip(axes, _SIDES, strict=True):
         place = middle[axis - 1]
         half = volume.take(range(place, volume.shape[axis]) if flipped else range(place + 1), axis=axis)
         near = np.flip(half, axis) if flipped else half
@@ -185,6 +186,8 @@ def lost_from_four_sides(
             image = image * (1 - share) + np.asarray(colour) * share
         across = spacing_mm[3 - axis]
         show(ax, image, (spacing_mm[0], across), title)
+        if turned:
+            ax.invert_xaxis()
         for edge in region:
             ax.axhline((edge + 0.5) * spacing_mm[0], color="#56b4e9", linewidth=0.8)
     patches = [Patch(color=_LOST, label="lost"), Patch(color=_NEW, label="formed")]
@@ -192,11 +195,11 @@ def lost_from_four_sides(
     return png(figure)
 
 
-_SIDES = (
-    ("low y side", 1, False),
-    ("high y side", 1, True),
-    ("low x side", 2, False),
-    ("high x side", 2, True),
+_SIDES = (  # name, axis looked along, from its far end, whether columns run to the left
+    ("low y side", 1, False, True),
+    ("high y side", 1, True, False),
+    ("low x side", 2, False, False),
+    ("high x side", 2, True, True),
 )
 _LOST, _NEW = (0.84, 0.15, 0.0), (0.0, 0.35, 0.75)
 _FULL_MM = 0.3

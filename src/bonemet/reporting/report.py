@@ -21,7 +21,7 @@ from bonemet.dataset import derived
 from bonemet.io.output import whole_file
 from bonemet.io.sidecar import Sidecar
 from bonemet.io.volumes import open_volume
-from bonemet.reporting import alignment, figures
+from bonemet.reporting import alignment, figures, view3d
 from bonemet.reporting.gather import ScanView, StudyView, TibiaView, WeekView, gather
 from bonemet.reporting.methods import methods_text, software_versions
 from bonemet.stages.outcome import Outcome, peak_memory_mb
@@ -267,6 +267,13 @@ def _pictures(first: WeekView, week: WeekView, region: dict[str, Any]) -> Iterat
         "From four sides, the near half of the bone: lost bone red, formed bone blue, deeper where stronger.",
         figures.lost_from_four_sides(values, spacing, span),
     )
+    space = view3d.changed_bone(values, spacing)
+    if space is not None:
+        yield (
+            "In space, from the low y, low x, high y and high x side: old bone as glass, lost bone red, "
+            "formed bone blue; films of single voxels are left out.",
+            space,
+        )
 
 
 def _loaded(path: Path) -> Volume:
