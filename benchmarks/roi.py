@@ -228,11 +228,11 @@ def follow(pair: cases.Pair) -> Followed:
     return Followed(before, after, grid, bar, coarse, find_landmarks(coarse[0]), known, expected)
 
 
-def changes(count: int, voxel_mm: float) -> list[Figure]:
+def changes(start: int, count: int, voxel_mm: float) -> list[Figure]:
     """Compare guarded change with what was planted, and show what an unchanged bone shows."""
     nets, volumes = [], []
     false: dict[str, list[float]] = {name: [] for name in GUARDS}
-    for k in range(count):
+    for k in range(start, start + count):
         pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 2 + k % 3), second="uncut")
         truth = change_truth(pair.animal, pair.side, *pair.weeks, TRUTH_MM)
         bone = truth["unchanged_mm3"] + truth["resorbed_mm3"]
@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--animals", type=int, default=100, help="for the junction")
     parser.add_argument("--pairs", type=int, default=20, help="for change, two registrations each")
+    parser.add_argument("--start", type=int, default=0, help="number of the first pair")
     parser.add_argument("--xray-animals", type=int, default=5, help="through X-rays, two tibiae each")
     parser.add_argument("--xray-preset", default="small", help="size of the simulated scans")
     parser.add_argument("--voxel-um", type=float, default=40.0, help="for the junction")
@@ -287,7 +288,7 @@ def main() -> None:
     work = {
         "composite": lambda: composites(SMALL if options.quick else FULL),
         "landmarks": lambda: landmarks_of(options.animals, voxel),
-        "change": lambda: changes(options.pairs, options.change_um / 1000),
+        "change": lambda: changes(options.start, options.pairs, options.change_um / 1000),
         "xray": lambda: roi_xray.figures(options.xray_animals, options.xray_preset),
     }
     figures = [figure for part in options.only for figure in work[part]()]
