@@ -70,6 +70,7 @@ def find_eaten(scene: Scene, filled: Mask) -> Eaten | None:
     ends = [(t.ankle_end, t.axis) for t in scene.tibiae]
     surface = mirror.surface_mm(masks[leg], scene.spacing_mm)
     fellow = mirror.lay(surface, model, ends[leg], ends[1 - leg])
+    fellow = mirror.with_fragment(surface, model, fellow, scene.tibiae[leg].axis)
     lost, within, place = (np.zeros_like(filled) for _ in range(3))
     if not fellow.good:
         return Eaten(leg, fellow, lost, within, place, 0.0)

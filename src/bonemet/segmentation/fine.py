@@ -29,7 +29,7 @@ BELOW_JOINT_MM = 1.0
 RIM, RIM_SHARE = 2.5, 0.4  # voxels, and of the step from soft tissue to bone
 LOST_MM = 0.12  # radius: what the other leg has and this one lacks, over less, is no loss
 INTACT, BRIGHT_WALL, ALIKE = 6000, 0.4, 0.8  # places looked at; least height; cosine between both normals
-INTACT_MM = 0.2  # from the fellow's surface: what stands further off is lesion or new bone
+INTACT_MM = (-0.8, 0.2)  # outside of the fellow's surface; a wall within it tells of new bone on the fellow
 AHEAD = 1.5  # voxels along a normal to either side by which the fellow's is told
 NEIGHBOURS, NEIGHBOUR_MM, UNLIKE_MM = 100, 0.3, 0.05  # intact places by which the pattern is mended
 
@@ -275,7 +275,8 @@ class _Scan:
         start = self.coarse.eaten.fellow.shifted(shift - here, shift - there)
         model = mirror.pattern(other[1], self.spacing_mm)
         surface = mirror.surface_mm(body, self.spacing_mm)
-        fellow = mirror.settle(surface, model, start)
+        axis = self.coarse.scene.tibiae[self.coarse.eaten.leg].axis
+        fellow = mirror.with_fragment(surface, model, mirror.settle(surface, model, start), axis)
         whole = tuple(slice(0, n) for n in body.shape)
         intact, off = self.intact(fine, body, own, levels, model, fellow)
         distance = mirror.inside(model, fellow, whole, self.spacing_mm)
@@ -309,7 +310,7 @@ class _Scan:
         off = mirror.off_surface(points, model, fellow)
         along = model.at(fellow.apply(points + ahead)) - model.at(fellow.apply(points - ahead))
         same = along > 2 * ALIKE * np.linalg.norm(ahead, axis=1)
-        good = (top > levels.grey(BRIGHT_WALL)) & same & (np.abs(off) < INTACT_MM)
+        good = (top > levels.grey(BRIGHT_WALL)) & same & (off > INTACT_MM[0]) & (off < INTACT_MM[1])
         return points[good], off[good]
 
     def lost(self, box: Box) -> Mask:

@@ -107,9 +107,12 @@ def _beside_other_leg(label: Label, coarse: Coarse) -> list[Penalty]:
         return [(0.65, "The two tibiae are not like mirror images of each other; one may be cut wrongly.")]
     if not eaten.much or label is not coarse.scene.leg_labels(eaten.leg)[0]:
         return []
-    return [
+    found = [
         (0.9, f"{eaten.lost_mm3:.1f} mm3 within its outline were missing and are drawn after the other leg.")
     ]
+    if eaten.fellow.fragment is not None:
+        found.append((0.9, "Its end at the knee has broken off and moved, and is drawn where it lies."))
+    return found
 
 
 def _at_edges(label: Label, box: Box, shape: tuple[int, ...]) -> list[Penalty]:

@@ -8,7 +8,8 @@ doi:10.1016/j.imavis.2003.09.004), with a loss that what is lost or grown cannot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ ANGLES = 24  # about the axis, tried at first
 SHIFTS_MM = (-1.2, -0.6, 0.0, 0.6, 1.2)
 CLOSE_MM = 0.12  # of a good match: this share of the points lies as close to the pattern
 CLOSE_SHARE = 0.6
+SHAFT_SHARE = 0.55  # of the length, from the ankle: above it a break is looked for
+END_MM = 2.0  # at the knee: what a fragment surely holds
+SLICE_MM = 0.25  # between places of a break
+BETTER = 0.04  # by so much more of the surface lies close once a fragment is laid by itself
+TRIED_MM = (-0.6, 0.0, 0.6)  # along each axis, where a fragment is looked for
 FLIP = np.diag([1.0, 1.0, -1.0])
 
 
@@ -64,12 +70,19 @@ class Fellow:
         Points p of the bone are at ``turn (p - centre) + place`` of the fellow; ``turn`` reflects.
     close
         Share of the bone's surface that lies close to the fellow's.
+    fragment
+        How the broken-off end at the knee lies.
+    axis, break_mm
+        Unit vector to the knee; the fragment's points have ``p @ axis`` above ``break_mm``.
     """
 
     turn: Points
     centre_mm: Points
     place_mm: Points
     close: float
+    fragment: Fellow | None = None
+    axis: Points = field(default_factory=lambda: np.zeros(3))
+    break_mm: float = np.inf
 
     @property
     def good(self) -> bool:
@@ -78,11 +91,22 @@ class Fellow:
 
     def apply(self, points_mm: Points) -> Points:
         """Return where points (n, 3) of the bone are in the fellow."""
-        return np.asarray((points_mm - self.centre_mm) @ self.turn.T + self.place_mm)
+        out = np.asarray((points_mm - self.centre_mm) @ self.turn.T + self.place_mm)
+        if self.fragment is not None:
+            broken = points_mm @ self.axis > self.break_mm
+            out[broken] = self.fragment.apply(points_mm[broken])
+        return out
 
     def shifted(self, bone_mm: Points, fellow_mm: Points) -> Fellow:
         """Return the same where both coordinates have other origins, by which points have grown."""
-        return Fellow(self.turn, self.centre_mm + bone_mm, self.place_mm + fellow_mm, self.close)
+        fragment = None if self.fragment is None else self.fragment.shifted(bone_mm, fellow_mm)
+        return replace(
+            self,
+            centre_mm=self.centre_mm + bone_mm,
+            place_mm=self.place_mm + fellow_mm,
+            fragment=fragment,
+            break_mm=self.break_mm + float(bone_mm @ self.axis),
+        )
 
 
 def pattern(mask: Mask, spacing_mm: Spacing) -> Pattern:
@@ -158,6 +182,45 @@ def settle(points_mm: Points, model: Pattern, start: Fellow) -> Fellow:
         start, place = moved(found.x), moved(found.x).place_mm
     close = float(np.mean(np.abs(off_surface(points_mm, model, start)) < CLOSE_MM))
     return Fellow(start.turn, start.centre_mm, start.place_mm, close)
+
+
+def with_fragment(points_mm: Points, model: Pattern, fellow: Fellow, axis: Points) -> Fellow:
+    """Return a fellow in which the end at the knee lies by itself, where it has broken off and moved.
+
+    Parameters
+    ----------
+    points_mm
+        (n, 3) on the bone's surface.
+    model
+        The fellow.
+    fellow
+        How the bone as a whole lies in it.
+    axis
+        Unit vector to the knee.
+    """
+    along = points_mm @ axis
+    top, length = float(along.max()), float(np.ptp(along))
+    shaft = settle(points_mm[along < top - (1 - SHAFT_SHARE) * length], model, fellow)
+    end = points_mm[along > top - END_MM]
+    few = end[:: max(1, len(end) // 300)]
+    starts = [
+        replace(shaft, place_mm=shaft.place_mm + np.array(step)) for step in product(TRIED_MM, repeat=3)
+    ]
+    costs = [np.minimum(np.abs(off_surface(few, model, start)), FAR_MM).mean() for start in starts]
+    found = [settle(end, model, starts[k]) for k in np.argsort(costs, kind="stable")[:3]]
+    piece = max(found, key=lambda f: f.close)
+    # The break is where most of the surface lies close, above it by one motion and below by the other.
+    edges = np.arange(top - END_MM, top - (1 - SHAFT_SHARE) * length, -SLICE_MM)
+    close = [np.abs(off_surface(points_mm, model, f)) < CLOSE_MM for f in (piece, shaft)]
+    shares = [float(np.mean(np.where(along > edge, *close))) for edge in edges]
+    if not shares or max(shares) < fellow.close + BETTER:
+        return fellow
+    edge = float(edges[int(np.argmax(shares))])
+    above = along > edge
+    piece, shaft = settle(points_mm[above], model, piece), settle(points_mm[~above], model, shaft)
+    broken = replace(shaft, fragment=piece, axis=axis, break_mm=edge)
+    close_share = float(np.mean(np.abs(off_surface(points_mm, model, broken)) < CLOSE_MM))
+    return replace(broken, close=close_share)
 
 
 def inside(model: Pattern, fellow: Fellow, box: tuple[slice, ...], spacing_mm: Spacing) -> Points:

@@ -54,7 +54,8 @@ def touching(
         sizes = np.bincount(pieces.reshape(-1)) * float(np.prod(spacing_mm))
         inside = deep | ((pieces > 0) & (sizes[pieces] >= SESAMOID_MM3))
         for k, found in enumerate(ndimage.find_objects(pieces), start=1):
-            if LEAST_MM3 <= sizes[k] < SESAMOID_MM3:
+            # The wall of a long bone that the field cuts has no bone beyond the cut and looks alone.
+            if LEAST_MM3 <= sizes[k] < SESAMOID_MM3 and not _reaches_edge(found, body.shape):
                 box = _widened(found, 3, body.shape)
                 piece = pieces[box] == k
                 if _stands_alone(piece, inside[box], spacing_mm) and at_knee(_centre(piece, box)):
@@ -107,6 +108,11 @@ def _length_mm(piece: Mask, spacing_mm: Spacing) -> float:
     points = points - points.mean(axis=0)
     _, axes = np.linalg.eigh(points.T @ points)
     return float(np.ptp(points @ axes[:, -1])) + min(spacing_mm)
+
+
+def _reaches_edge(box: Box, shape: tuple[int, ...]) -> bool:
+    """Tell whether a box reaches a face of the volume."""
+    return any(b.start == 0 or b.stop == n for b, n in zip(box, shape, strict=True))
 
 
 def _centre(piece: Mask, box: Box) -> NDArray[np.float64]:
