@@ -199,3 +199,42 @@ def test_an_eaten_bone_finds_its_place_in_its_mirrored_fellow(turn, lean, shift)
     found = mirror.lay(moved, model, end, ends)
     assert found.good
     assert np.linalg.norm(found.apply(moved) - points, axis=1).max() < 0.12
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.floats(-10, 10), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
+def test_a_broken_end_is_laid_by_itself_and_whole_bones_have_none(lean, aside, along):
+    h, edge, up = 0.1, 3.4, np.array([-1.0, 0.0, 0.0])
+    whole = bent_bone()
+    model = mirror.pattern(whole, (h, h, h))
+    points = mirror.surface_mm(whole, (h, h, h), 1500)
+    above = points[:, 0] < edge
+    turn = Rotation.from_euler("zyx", [0, np.radians(lean), 0]).as_matrix()
+    middle = points[above].mean(axis=0)
+    broken = points.copy()
+    broken[above] = (points[above] - middle) @ turn.T + middle + [along, aside, 0.0]
+    lies = mirror.Fellow(np.eye(3), np.zeros(3), np.zeros(3), 1.0)
+    assert mirror.with_fragment(points, model, lies, up).fragment is None
+    start = mirror.settle(broken, model, lies)
+    found = mirror.with_fragment(broken, model, start, up)
+    if found.fragment is None:  # it has hardly moved
+        assert start.close > 0.85
+        return
+    gap = np.linalg.norm(found.apply(broken) - points, axis=1)
+    assert np.percentile(gap, 90) < 0.12
+    here, there = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
+    assert np.allclose(found.shifted(here, there).apply(broken + here), found.apply(broken) + there)
+
+
+@pytest.mark.parametrize("first", [0, 8])
+def test_walls_that_the_field_cuts_are_no_small_bones(first):
+    grey = np.full((40, 60, 60), 20, np.uint8)
+    z, y, x = np.ogrid[:40, :60, :60]
+    radius = np.hypot(y - 30, x - 30)
+    wall = np.broadcast_to((radius < 14) & (radius >= 10), grey.shape)
+    grey[wall] = 90
+    piece = wall & (x > 37) & (z >= first) & (z < first + 20)
+    grey[piece] = 200  # as large as a patella
+    levels = walls.Levels(20.0, 200.0, 0.7)
+    found = sesamoids.touching(grey, wall.copy(), wall.copy(), levels, (0.08,) * 3, lambda voxel: True)
+    assert found.any() == (first > 0)
