@@ -231,10 +231,10 @@ def test_walls_that_the_field_cuts_are_no_small_bones(first):
     grey = np.full((40, 60, 60), 20, np.uint8)
     z, y, x = np.ogrid[:40, :60, :60]
     radius = np.hypot(y - 30, x - 30)
-    wall = np.broadcast_to((radius < 14) & (radius >= 10), grey.shape)
+    wall = np.broadcast_to((radius < 12) & (radius >= 9), grey.shape)
     grey[wall] = 90
-    piece = wall & (x > 37) & (z >= first) & (z < first + 20)
-    grey[piece] = 200  # as large as a patella
+    piece = wall & (z >= first) & (z < first + 14)
+    grey[piece] = 200  # a ring, as large as a patella
     levels = walls.Levels(20.0, 200.0, 0.7)
     found = sesamoids.touching(grey, wall.copy(), wall.copy(), levels, (0.08,) * 3, lambda voxel: True)
     assert found.any() == (first > 0)

@@ -24,6 +24,7 @@ BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brig
 FLAKE_MM, FLAKE_MM3 = 0.14, 0.02  # radius and volume that flakes of a thin cortex do not reach
 DEEP = 2.5  # voxels within the outline
 ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
+HOLLOW = 2.0  # volume with what is enclosed, over that of the bright bone; of patellae it is about 1.5
 FABELLA_MM = (0.7, 0.07)  # longest, and least radius of its bright core; one touches nothing bright
 
 
@@ -54,11 +55,11 @@ def touching(
         sizes = np.bincount(pieces.reshape(-1)) * float(np.prod(spacing_mm))
         inside = deep | ((pieces > 0) & (sizes[pieces] >= SESAMOID_MM3))
         for k, found in enumerate(ndimage.find_objects(pieces), start=1):
-            # The wall of a long bone that the field cuts has no bone beyond the cut and looks alone.
-            if LEAST_MM3 <= sizes[k] < SESAMOID_MM3 and not _reaches_edge(found, body.shape):
+            if LEAST_MM3 <= sizes[k] < SESAMOID_MM3:
                 box = _widened(found, 3, body.shape)
                 piece = pieces[box] == k
-                if _stands_alone(piece, inside[box], spacing_mm) and at_knee(_centre(piece, box)):
+                cut = _reaches_edge(found, body.shape)
+                if _stands_alone(piece, inside[box], spacing_mm, cut=cut) and at_knee(_centre(piece, box)):
                     seeds[box][piece] = 2
         if main is None and seeds.any():
             main = (pieces > 0) | deep
@@ -90,13 +91,19 @@ def _large(mask: Mask, spacing_mm: Spacing) -> Mask:
     return np.asarray((sizes >= SESAMOID_MM3)[pieces])
 
 
-def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing) -> bool:
-    """Tell whether a piece of bright bone is thick, its inside filled, and lies outside of the long bone."""
+def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing, *, cut: bool = False) -> bool:
+    """Tell whether a piece of bright bone is thick, its inside filled, and lies outside of the long bone.
+
+    The wall of a long bone that the field of view has ``cut`` has no bone beyond and looks alone; but it
+    encloses more than it holds.
+    """
     around = ndimage.binary_dilation(piece, iterations=2) & ~piece
     alone, long = float(np.mean(~inside[around])), _length_mm(piece, spacing_mm)
     if not alone > ALONE or long > LONGEST_MM:
         return False
     solid = np.pad(filled(piece, np.ones_like(piece), spacing_mm), 1)
+    if cut and solid.sum() > HOLLOW * piece.sum():
+        return False
     thick = float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max())
     fabella = alone == 1 and long <= FABELLA_MM[0] and thick >= FABELLA_MM[1]
     return fabella or (thick >= FLAKE_MM and piece.sum() * float(np.prod(spacing_mm)) >= FLAKE_MM3)
