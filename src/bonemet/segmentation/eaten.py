@@ -18,7 +18,7 @@ SURE_MM = 0.25  # within the other tibia's outline all belongs to the tibia
 
 @dataclass(frozen=True, eq=False)
 class Eaten:
-    """The lesser of two tibiae beside its mirrored fellow, and what it lacks.
+    """The one of two tibiae that lacks more beside its mirrored fellow, and what it lacks.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Eaten:
 
 
 def find_eaten(scene: Scene, filled: Mask) -> Eaten | None:
-    """Return what the lesser tibia lacks, eaten or cut off at a lesion; None where there are no two.
+    """Return which tibia lacks more, eaten or cut off at a lesion, and what; None where there are no two.
 
     Parameters
     ----------
@@ -62,10 +62,16 @@ def find_eaten(scene: Scene, filled: Mask) -> Eaten | None:
     if len(scene.tibiae) < 2:
         return None
     masks = [scene.parts == 2 * leg + 1 for leg in range(2)]
-    sizes = [int(np.count_nonzero(m)) for m in masks]
-    leg = int(np.argmin(sizes))
-    if min(sizes) == 0:
+    if not all(m.any() for m in masks):
         return None
+    lesser = int(np.argmin([np.count_nonzero(m) for m in masks]))
+    found = [_beside(scene, filled, masks, leg) for leg in (lesser, 1 - lesser)]
+    # A hole that coarse voxels have closed makes a tibia hardly lesser; what it lacks of the other shows it.
+    return max(found, key=lambda eaten: eaten.lost_mm3)
+
+
+def _beside(scene: Scene, filled: Mask, masks: list[Mask], leg: int) -> Eaten:
+    """Return what the tibia of a leg lacks beside the other's."""
     model = mirror.pattern(masks[1 - leg], scene.spacing_mm)
     ends = [(t.ankle_end, t.axis) for t in scene.tibiae]
     surface = mirror.surface_mm(masks[leg], scene.spacing_mm)

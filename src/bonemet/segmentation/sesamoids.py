@@ -24,6 +24,7 @@ BRIGHT = (0.55, 0.65, 0.75)  # of the step from soft tissue to bone: one is brig
 FLAKE_MM, FLAKE_MM3 = 0.14, 0.02  # radius and volume that flakes of a thin cortex do not reach
 DEEP = 2.5  # voxels within the outline
 ALONE = 0.65  # share of the surroundings of a small bone that is not the large one
+SLIM = 0.1  # radius over length; of patellae it is 0.15 and more, of a piece of the tibia's plateau less
 HOLLOW = 2.0  # volume with what is enclosed, over that of the bright bone; of patellae it is about 1.5
 FABELLA_MM = (0.7, 0.07)  # longest, and least radius of its bright core; one touches nothing bright
 
@@ -105,6 +106,8 @@ def _stands_alone(piece: Mask, inside: Mask, spacing_mm: Spacing, *, cut: bool =
     if cut and solid.sum() > HOLLOW * piece.sum():
         return False
     thick = float(ndimage.distance_transform_edt(solid, sampling=spacing_mm).max())
+    if thick < SLIM * long:
+        return False
     fabella = alone == 1 and long <= FABELLA_MM[0] and thick >= FABELLA_MM[1]
     return fabella or (thick >= FLAKE_MM and piece.sum() * float(np.prod(spacing_mm)) >= FLAKE_MM3)
 
