@@ -8,6 +8,11 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from bonemet.segmentation import joints, mirror, outline, sesamoids, walls
+from bonemet.segmentation.eaten import find_eaten
+from bonemet.segmentation.knee import Knee
+from bonemet.segmentation.legs import Tibia
+from bonemet.segmentation.naming import Scene
+from bonemet.segmentation.shafts import Shaft
 
 SOFT, BONE = 45.0, 270.0
 
@@ -238,3 +243,29 @@ def test_walls_that_the_field_cuts_are_no_small_bones(first):
     levels = walls.Levels(20.0, 200.0, 0.7)
     found = sesamoids.touching(grey, wall.copy(), wall.copy(), levels, (0.08,) * 3, lambda voxel: True)
     assert found.any() == (first > 0)
+
+
+def test_the_tibia_that_lacks_more_is_found_though_it_is_the_larger_one():
+    h = 0.1
+    whole = bent_bone()
+    z, y, x = np.ogrid[:90, :40, :44]
+    hole = whole & ((z - 50) ** 2 + (y - 15) ** 2 + (x - 23) ** 2 < 30)
+    thicker = ndimage.binary_dilation(whole) & (z > 55)  # by a film
+    eaten = (whole | thicker) & ~hole
+    assert eaten.sum() > whole.sum()
+    filled = np.concatenate([eaten, whole[:, :, ::-1]], axis=2)
+    parts = np.zeros(filled.shape, np.int32)
+    parts[:, :, :44][eaten], parts[:, :, 44:][whole[:, :, ::-1]] = 1, 3
+    tibiae = []
+    for x_mm in (2.1, 8.7 - 2.1):
+        ends = np.array([[0.6, 1.8, x_mm], [8.4, 2.2, x_mm]])
+        tibiae.append(Tibia(Shaft(ends, 1.2, np.zeros((0, 3), np.int32)), 0, 1.0, 3.0))
+    knee = Knee(np.zeros((0, 3), np.int64), np.zeros((0, 3), np.int64), np.zeros(3), 0.0)
+    scene = Scene(parts, (h, h, h), tuple(tibiae), (knee, knee), "low-x")
+    found = find_eaten(scene, filled)
+    assert found is not None
+    assert found.leg == 0
+    assert found.lost_mm3 == pytest.approx(hole.sum() * h**3, rel=0.35)
+    missed = np.zeros(filled.shape, bool)
+    missed[:, :, :44] = hole
+    assert (found.lost & missed).sum() > 0.6 * hole.sum()

@@ -65,9 +65,12 @@ def find_eaten(scene: Scene, filled: Mask) -> Eaten | None:
     if not all(m.any() for m in masks):
         return None
     lesser = int(np.argmin([np.count_nonzero(m) for m in masks]))
-    found = [_beside(scene, filled, masks, leg) for leg in (lesser, 1 - lesser)]
+    found = _beside(scene, filled, masks, lesser)
+    if not found.fellow.good:
+        return found
     # A hole that coarse voxels have closed makes a tibia hardly lesser; what it lacks of the other shows it.
-    return max(found, key=lambda eaten: eaten.lost_mm3)
+    other = _beside(scene, filled, masks, 1 - lesser)
+    return other if other.lost_mm3 > found.lost_mm3 else found
 
 
 def _beside(scene: Scene, filled: Mask, masks: list[Mask], leg: int) -> Eaten:
