@@ -25,7 +25,7 @@ BRIDGES = (1.6, BRIDGE, 2.6)
 ASIDE_MM = 8.0
 REACH_MM = 11.0  # how far beyond the tibia's shaft the femur is looked for
 THICKNESS_MM = (0.35, 1.1)  # radii between which the thickness around counts
-GAP = 0.5  # cost of a face in what was bridged, over one in bone
+GAP = 0.7  # cost of a face in what was bridged, over one in bone; less, and growth plates are cut
 UNITS = 1000.0  # of cost per mm2 in whole numbers
 LEAST_FEMUR_MM3 = 2.0
 WIDEST_JOINT_MM = 1.0
@@ -45,7 +45,7 @@ class Knee:
     point
         (z, y, x) in mm: the middle of the joint.
     cost
-        Of the cut: area in mm2 (bridged area counts half) over the squared thickness (mm) around it; 0 where
+        Of the cut: area in mm2 (bridged area counts less) over the squared thickness (mm) around it; 0 where
         a gap parts the two.
     doubt_mm3
         By how much the femur's volume changes where growth plates are bridged a little less or more.
