@@ -37,7 +37,7 @@ from bonemet.core.transform import Transform
 from bonemet.core.volume import Volume
 from bonemet.simulation import Animal, ScanPose, animal, scan_pose
 from bonemet.simulation.cohort import with_loss
-from bonemet.simulation.grey import bone_grid, bone_scene, grey_bone, grey_scene
+from bonemet.simulation.grey import bone_grid, bone_scene, grey_scene
 from bonemet.simulation.presets import volume_size
 from bonemet.simulation.scanner import scanner
 from bonemet.simulation.scene import reconstruction_grid
@@ -313,7 +313,7 @@ def costs(quick: bool) -> list[Figure]:
         who = mouse(500)
         grid = bone_grid(who, 0, "right tibia", np.eye(4), voxel)
         start = time.process_time()
-        grey_bone(who, 0, "right tibia", np.eye(4), grid, seed=1)
+        bone_scene(who, 0, "right tibia", np.eye(4), grid, seed=1).volume()
         found.append(_figure(f"one tibia at {1000 * voxel:g} um", time.process_time() - start, goal))
     return found
 

@@ -17,7 +17,7 @@ from bonemet.dataset.layout import Component
 from bonemet.engine.context import ThreadContext
 from bonemet.io.volumes import open_volume
 from bonemet.simulation import animal, bone_in_own_frame, detector, fine, points_in_bone
-from bonemet.simulation.grey import bone_grid, bone_scene, grey_bone
+from bonemet.simulation.grey import bone_grid, bone_scene
 from bonemet.simulation.paths import around_bone
 from bonemet.simulation.presets import volume_size
 from bonemet.simulation.scanner import Scanner, frequencies, scanner, taps, transfer
@@ -57,7 +57,7 @@ def test_a_bone_keeps_its_mineral():
     for matrix in (UPRIGHT, turned(25.0, (0.3, -0.2, 1.1))):
         own = bone_grid(MOUSE, 3, "right tibia", matrix, 0.08)
         seen = Scanner(0.08, detector.PERFECT, body_mm=0.08)
-        made = grey_bone(MOUSE, 3, "right tibia", matrix, own, scanned=seen, bare=False)
+        made = bone_scene(MOUSE, 3, "right tibia", matrix, own, scanned=seen, bare=False).volume()
         part = replace(long_bone(MOUSE, 3, "right tibia"), matrix=matrix)
         around = around_bone(part, own, seen)
         places = around.hardened.mm_to_index(own.index_to_mm(np.indices(own.shape).reshape(3, -1).T)).T
@@ -69,7 +69,7 @@ def test_a_bone_keeps_its_mineral():
 def test_labels_are_the_outer_contour_at_voxel_centres():
     matrix = turned(20.0, (1.0, 0.0, 0.5))
     own = bone_grid(MOUSE, 3, "right tibia", matrix, 0.1)
-    made = grey_bone(MOUSE, 3, "right tibia", matrix, own, scanned=STILL)
+    made = bone_scene(MOUSE, 3, "right tibia", matrix, own, scanned=STILL).volume()
     index = np.indices(own.shape).reshape(3, -1).T
     back = np.linalg.inv(matrix)
     points = own.index_to_mm(index) @ back[:3, :3].T + back[:3, 3]
@@ -80,7 +80,7 @@ def test_labels_are_the_outer_contour_at_voxel_centres():
 
 def test_what_is_kept_of_each_slab_is_what_is_kept_of_the_whole():
     own = bone_grid(MOUSE, 3, "right tibia", UPRIGHT, 0.1)
-    whole = grey_bone(MOUSE, 3, "right tibia", UPRIGHT, own)
+    whole = bone_scene(MOUSE, 3, "right tibia", UPRIGHT, own).volume()
     scene = bone_scene(MOUSE, 3, "right tibia", UPRIGHT, own)
     grey = scene.volume(keep=lambda values: to_grey(values, (0.0, 0.3)))
     assert grey.values.dtype == np.uint8
@@ -111,7 +111,7 @@ def test_two_poses_of_a_bone_agree_where_the_truth_puts_them():
     grids = [bone_grid(MOUSE, 0, "right femur", m, 0.06) for m in (a, b)]
     seen = Scanner(0.06, detector.PERFECT, body_mm=0.06)
     first, second = (
-        grey_bone(MOUSE, 0, "right femur", m, g, scanned=seen, bare=False)
+        bone_scene(MOUSE, 0, "right femur", m, g, scanned=seen, bare=False).volume()
         for m, g in zip((a, b), grids, strict=True)
     )
     index = np.indices(grids[0].shape)[:, ::3, ::3, ::3].reshape(3, -1).T
@@ -124,9 +124,9 @@ def test_two_poses_of_a_bone_agree_where_the_truth_puts_them():
 def test_bad_grids_and_seeds_are_refused():
     flat = Grid((4, 4, 4), (0.1, 0.05, 0.05))
     with pytest.raises(SettingsError, match="cubic voxels"):
-        grey_bone(MOUSE, 0, "right tibia", UPRIGHT, flat)
+        bone_scene(MOUSE, 0, "right tibia", UPRIGHT, flat).volume()
     with pytest.raises(SettingsError, match="seed"):
-        grey_bone(MOUSE, 0, "right tibia", UPRIGHT, Grid.isotropic((4, 4, 4), 0.1), seed=-1)
+        bone_scene(MOUSE, 0, "right tibia", UPRIGHT, Grid.isotropic((4, 4, 4), 0.1), seed=-1).volume()
     with pytest.raises(SettingsError, match="10 to 200 um"):
         volume_size(0.5)
 

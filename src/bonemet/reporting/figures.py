@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from bonemet.reporting.view3d import LOST, NEW
+
 LABEL_COLOURS = {
     1: "#b8b8b8",
     2: "#e69f00",
@@ -180,7 +182,7 @@ def lost_from_four_sides(
         half = volume.take(range(place, volume.shape[axis]) if flipped else range(place + 1), axis=axis)
         near = np.flip(half, axis) if flipped else half
         image = _relief(near, axis, spacing_mm)
-        for code, colour in ((60, _LOST), (240, _NEW)):
+        for code, colour in ((60, LOST), (240, NEW)):
             depth = (near == code).sum(axis=axis) * spacing_mm[axis]
             share = np.clip(depth / _FULL_MM, 0, 1)[..., None]
             image = image * (1 - share) + np.asarray(colour) * share
@@ -190,7 +192,7 @@ def lost_from_four_sides(
             ax.invert_xaxis()
         for edge in region:
             ax.axhline((edge + 0.5) * spacing_mm[0], color="#56b4e9", linewidth=0.8)
-    patches = [Patch(color=_LOST, label="lost"), Patch(color=_NEW, label="formed")]
+    patches = [Patch(color=LOST, label="lost"), Patch(color=NEW, label="formed")]
     figure.legend(handles=patches, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return png(figure)
 
@@ -201,7 +203,6 @@ _SIDES = (  # name, axis looked along, from its far end, whether columns run to 
     ("low x side", 2, False, False),
     ("high x side", 2, True, True),
 )
-_LOST, _NEW = (0.84, 0.15, 0.0), (0.0, 0.35, 0.75)
 _FULL_MM = 0.3
 
 

@@ -144,21 +144,6 @@ def bone_scene(
     return GreyScene([part], grid, scanned, around, seed, bare=bare, matrices={bone: placed})
 
 
-def grey_bone(
-    animal: Animal,
-    week: int,
-    bone: str,
-    matrix: Matrix,
-    grid: Grid,
-    *,
-    scanned: Scanner | None = None,
-    seed: int = 0,
-    bare: bool = True,
-) -> GreyVolume:
-    """Return one long bone as a reconstruction would show it; parameters and errors as :func:`bone_scene`."""
-    return bone_scene(animal, week, bone, matrix, grid, scanned=scanned, seed=seed, bare=bare).volume()
-
-
 def _check(grid: Grid, seed: int) -> None:
     if max(grid.spacing_mm) - min(grid.spacing_mm) > 1e-9 or not np.array_equal(grid.direction, np.eye(3)):
         raise SettingsError("Grey volumes are made of cubic voxels along the axes; give such a grid.")
@@ -173,7 +158,6 @@ __all__ = [
     "GreyVolume",
     "bone_grid",
     "bone_scene",
-    "grey_bone",
     "grey_scene",
     "grey_volume",
 ]
