@@ -272,6 +272,7 @@ def peer_figures(count: int, voxel: float) -> list[Figure]:
     methods: dict[str, Callable[..., NDArray[np.float64]]] = {"bonemet": peers.ours, **peers.available()}
     errors: dict[str, list[float]] = {name: [] for name in methods}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    one_pair(-1, voxel)  # compiles
     for k in range(count):
         pair = truth.drawn(k, voxel).pair
         points = unchanged_points(pair)
@@ -281,8 +282,8 @@ def peer_figures(count: int, voxel: float) -> list[Figure]:
             spent[name].append((time.process_time() - start[0], time.perf_counter() - start[1]))
             gap = points @ matrix[:3, :3].T + matrix[:3, 3] - pair.truth.apply(points)
             errors[name].append(float(np.linalg.norm(gap, axis=1).mean() / voxel))
-            if errors[name][-1] >= 1:
-                note(f"{name}, pair {pair.seed}: {errors[name][-1]:.1f} voxel off")
+            cpu, wall = spent[name][-1]
+            note(f"{name}, pair {pair.seed}: {errors[name][-1]:.3f} voxel, {cpu:.1f} CPU s, {wall:.1f} s")
     out = []
     ours = float(np.median([cpu for cpu, _ in spent["bonemet"]]))
     for name in methods:

@@ -52,7 +52,8 @@ def simpleitk(fixed: Volume, moving: Volume) -> Matrix:
     """Return the best of 32 full registrations, by mutual information, the moving image padded.
 
     Every angle goes through all sizes; without the padding samples leave the image, and the metric is
-    best where hardly any are left.
+    best where hardly any are left. With 2 % of the voxels of the coarsest image, too, or one learning rate
+    for all steps, it stops 30 to 40 voxels off more often.
     """
     f, m = image(fixed), image(moving, PAD_MM)
     best: tuple[Any, float] = (None, math.inf)
@@ -65,12 +66,13 @@ def simpleitk(fixed: Volume, moving: Volume) -> Matrix:
         method: Any = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(50)
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(0.02, 1)
+        method.SetMetricSamplingPercentagePerLevel([0.3, 0.1, 0.02], 1)
         method.SetInterpolator(sitk.sitkLinear)
-        method.SetOptimizerAsGradientDescent(1.0, 100, 1e-6, 10)
+        method.SetOptimizerAsGradientDescent(1.0, 100, 1e-6, 10, method.EachIteration)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetShrinkFactorsPerLevel([4, 2, 1])
         method.SetSmoothingSigmasPerLevel([2, 1, 0])
+        method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
         method.SetInitialTransform(transform, inPlace=True)
         try:
             method.Execute(f, m)

@@ -30,6 +30,7 @@ from bonemet.roi.junction import find_junction
 from bonemet.roi.landmarks import Landmarks, find_landmarks
 from bonemet.roi.lesions import CoarseBone
 from bonemet.simulation import change_truth, landmarks, points_in_fibula
+from bonemet.simulation.skeleton import long_bone, plate_surface
 from bonemet.stages._growth import Known, without_growth
 from bonemet.stages.composite import choose_threshold
 
@@ -92,13 +93,16 @@ class Seen:
     junction
         Errors in slices, by method; infinite where none was found.
     plate
-        Errors in mm of week 0's growth plate, where one was found.
+        Errors in mm of week 0's growth plates on the long axis, where they were found.
+    bent
+        Root mean squares over the bone of their distances from the planted surfaces, mm, at knee and ankle.
     fibula
         Dice of the bone that is left when the fibula is taken out of the region, with the tibia's own.
     """
 
     junction: dict[str, list[float]]
     plate: list[float]
+    bent: dict[str, list[float]]
     fibula: list[float]
 
 
@@ -107,7 +111,7 @@ def landmarks_of(count: int, voxel_mm: float) -> list[Figure]:
 
     Week 0 and a later week with its lesion; in every tenth animal the fibula is broken.
     """
-    seen = Seen({"default": [], "published rule": []}, [], [])
+    seen = Seen({"default": [], "published rule": []}, [], {"knee": [], "ankle": []}, [])
     for k in range(count):
         broken = {"fibula_broken": str(cases.mouse(cases.FIRST + k).tumour_side)} if k % 10 == 9 else None
         pair = cases.tibia_pair(k, voxel_mm, weeks=(0, 1 + k % 3), second="alike", changed=broken)
@@ -129,21 +133,43 @@ def landmarks_of(count: int, voxel_mm: float) -> list[Figure]:
         Figure("largest error of a found junction", max(known, default=0.0), "slices"),
         Figure(f"growth plates of week 0 found, at knee and ankle, of {2 * count}", len(seen.plate), ""),
         Figure("growth plates found more than 0.1 mm off", wrong, "", "0", wrong == 0),
+        *(
+            Figure(f"growth plates at the {joint}, from the planted surface, median", middle(off), "mm")
+            for joint, off in seen.bent.items()
+        ),
         Figure("tibia without its fibula, lowest Dice", lowest, "", ">= 0.995", lowest >= 0.995),
         Figure("tibia without its fibula, median Dice", float(np.median(seen.fibula)), ""),
         Figure(f"below 0.995, of {len(seen.fibula)}", sum(d < 0.995 for d in seen.fibula), ""),
     ]
 
 
+def middle(values: list[float]) -> float | None:
+    """Return the median; None of nothing."""
+    return float(np.median(values)) if values else None
+
+
 def look_at_plate(seen: Seen, pair: cases.Pair) -> None:
-    """Note how far week 0's growth plates are off."""
-    volume = pair.fixed
-    planted = landmarks(pair.animal, pair.weeks[0], f"{pair.side} tibia")
-    marks = find_landmarks(coarse_bone(np.asarray(volume.data), volume.grid, choose_threshold(volume)))
-    for end, plate in (("proximal", marks and marks.plate), ("distal", marks and marks.distal_plate)):
-        if plate is not None:
-            place = (planted[f"{end}_growth_plate"] - volume.grid.origin_mm[2]) / volume.grid.spacing_mm[0]
-            seen.plate.append(abs(plate.slice - place) * volume.grid.spacing_mm[0])
+    """Note how far week 0's growth plates are off, on the axis and all over."""
+    volume, bone = pair.fixed, f"{pair.side} tibia"
+    grid, data, bar = volume.grid, np.asarray(volume.data), choose_threshold(volume)
+    planted = landmarks(pair.animal, pair.weeks[0], bone)
+    marks = find_landmarks(coarse_bone(data, grid, bar))
+    if marks is None:
+        return
+    zones = long_bone(pair.animal, pair.weeks[0], bone).shape.zones
+    ends = ("proximal", "knee", marks.plate), ("distal", "ankle", marks.distal_plate)
+    for zone, (end, joint, plate) in zip(zones, ends, strict=True):
+        if plate is None:
+            continue
+        place = (planted[f"{end}_growth_plate"] - grid.origin_mm[2]) / grid.spacing_mm[0]
+        seen.plate.append(abs(plate.slice - place) * grid.spacing_mm[0])
+        around = data[max(0, round(place) - 3) : round(place) + 4] >= bar
+        rows, columns = np.nonzero(around.any(axis=0))
+        across = np.stack([columns, rows], axis=1) * grid.spacing_mm[0] + grid.origin_mm[:2]
+        x, y = across.T * np.diag(pair.matrices[0])[:2, None]  # upright: mirrored or as it is
+        level = (plate_surface(zone, x, y) - grid.origin_mm[2]) / grid.spacing_mm[0]
+        off = plate.slices_beyond(np.stack([level, rows, columns], axis=1)) * grid.spacing_mm[0]
+        seen.bent[joint].append(float(np.sqrt(np.mean(off**2))))
 
 
 def look_at_junction(seen: Seen, pair: cases.Pair, which: int) -> None:
@@ -251,10 +277,10 @@ def changes(start: int, count: int, voxel_mm: float) -> list[Figure]:
         shown = f"false {100 * false['default'][-1]:.2f} %"
         print(f"pair {k}: net {100 * nets[-1]:+.2f} % of BV; guarded {told}; {shown}", file=sys.stderr)
     worst = max(map(abs, nets))
-    middle = float(np.median(np.abs(nets)))
+    typical = float(np.median(np.abs(nets)))
     figures = [
         Figure("net change, largest error", 100 * worst, "% of BV", "<= 0.5", worst <= 0.005),
-        Figure("net change, median error", 100 * middle, "% of BV"),
+        Figure("net change, median error", 100 * typical, "% of BV"),
     ]
     share = max(map(abs, volumes), default=None)
     holds = None if share is None else share <= 0.15

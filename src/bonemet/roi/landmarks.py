@@ -12,6 +12,7 @@ from bonemet.core.errors import InputError
 from bonemet.roi.growthplate import GrowthPlate, find_growth_plate
 from bonemet.roi.junction import Junction, find_junction
 from bonemet.roi.lesions import CoarseBone
+from bonemet.roi.relief import Relief
 
 LEAST_GROWTH_MM = 0.03  # less is no growth but the error of what is measured here
 _JUNCTION_MM = (0.0, 3.0)  # where a junction lies below the growth plate
@@ -108,11 +109,13 @@ def _fine(coarse: float, factor: int) -> float:
 def _refined(plate: GrowthPlate, factors: tuple[int, int, int]) -> GrowthPlate:
     """Return a plate of the coarse grid in voxels of the stack."""
     fz, fy, fx = factors
+    bent = plate.relief
     return GrowthPlate(
         _fine(plate.slice, fz),
         (_fine(plate.middle[0], fy), _fine(plate.middle[1], fx)),
         (plate.slopes[0] * fz / fy, plate.slopes[1] * fz / fx),
         plate.confidence,
+        None if bent is None else Relief(fz * bent.heights, (fy * bent.pixels[0], fx * bent.pixels[1])),
     )
 
 

@@ -16,7 +16,7 @@ from bonemet.simulation.anatomy import SIDES, Animal
 from bonemet.simulation.growth import growth
 from bonemet.simulation.packed import BREAK
 from bonemet.simulation.shapes import Array
-from bonemet.simulation.skeleton import long_bone
+from bonemet.simulation.skeleton import long_bone, plate_surface
 from bonemet.simulation.tissue import mark_points
 from bonemet.simulation.truth import tissue_in_own_frame
 
@@ -99,8 +99,7 @@ def beyond_plates(animal: Animal, bone: str, week_from: int, week_to: int, grid:
     for zone in long_bone(animal, week_from, bone).shape.zones:
         gain = after.proximal - before.proximal if zone[5] > 0 else after.distal - before.distal
         if zone[4] > 0 and gain > 0:
-            level = zone[0] + zone[1] * x + zone[2] * y + zone[3] * np.sin(2.6 * x) * np.sin(2.9 * y + 0.5)
-            out |= zone[5] * (z - level) <= 0
+            out |= zone[5] * (z - plate_surface(zone, x, y)) <= 0
     return out
 
 

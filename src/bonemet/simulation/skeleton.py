@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bonemet.core.errors import SettingsError
 from bonemet.simulation import smallbones
@@ -196,6 +198,20 @@ def plate_levels(animal: Animal, bone: str) -> tuple[float, float]:
     side, kind = bone.split()
     levels = _plates(sizes_of(animal, side), kind, Growth())[:, 0]
     return float(levels.min()), float(levels.max())
+
+
+def plate_surface(zone: Array, x: NDArray[Any], y: NDArray[Any]) -> Array:
+    """Return the level (mm along the bone) of the middle of a growth plate at places across the bone.
+
+    Parameters
+    ----------
+    zone
+        The trabecular zone that the plate bounds, one row of ``Part.shape.zones``.
+    x, y
+        Places in the bone's own frame, mm, of shapes that broadcast.
+    """
+    wave = np.sin(2.6 * x) * np.sin(2.9 * y + 0.5)
+    return np.asarray(zone[0] + zone[1] * x + zone[2] * y + zone[3] * wave)
 
 
 def long_bone(animal: Animal, week: int, name: str) -> Part:
