@@ -15,9 +15,10 @@ from scipy.spatial.transform import Rotation
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.transform import Transform
+from bonemet.kernels.blocks import BLOCK, SLAB, occupancy
 from bonemet.kernels.interpolate import ORDERS, TABLE_STEPS, smooth_gradients, smooth_samples, weight_table
 from bonemet.kernels.pyramid import pool, pooled_grid
-from bonemet.kernels.resample import BLOCK, SLAB, occupancy, resample, resampled
+from bonemet.kernels.resample import resample, resampled
 
 ITK = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "sinc": sitk.sitkLanczosWindowedSinc}
 
