@@ -247,6 +247,17 @@ def test_parts_and_the_whole_are_the_same_bytes():
     assert np.array_equal(slabs, rendered)
 
 
+def test_labels_of_a_broken_tibia_are_its_two_pieces_where_they_lie():
+    mouse = replace(animal(4, tumour_side="left"), fractured=True)
+    pose = scan_pose(mouse, 4, 5)
+    geometry = preset("tiny").geometry()
+    grid = reconstruction_grid(geometry)
+    labels = np.concatenate(list(label_slabs(mouse, 4, pose, geometry)))
+    rendered = render(mouse, 4, pose, grid.shape, geometry.pixel_mm, grid.origin_mm, supersample=1).labels
+    assert np.count_nonzero(labels == LABELS["left tibia"]) > 1000
+    assert np.array_equal(labels, rendered)
+
+
 def test_narrow_picture_of_a_leg_is_the_middle_of_the_wide_one():
     wide, mouse = preset("tiny"), animal(5, tumour_side="left")
     narrow = wide.window(60, 40)

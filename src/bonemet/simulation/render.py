@@ -19,6 +19,7 @@ from bonemet.core.grid import Grid
 from bonemet.kernels.jit import fast_kernel
 from bonemet.simulation import body
 from bonemet.simulation.anatomy import Animal
+from bonemet.simulation.packed import FRACTURE
 from bonemet.simulation.pose import ScanPose
 from bonemet.simulation.shapes import Array
 from bonemet.simulation.skeleton import LABELS, Part, skeleton
@@ -75,9 +76,11 @@ def _density(table: Array, p: Array, inverse: Array, step: float, finer: int) ->
 
 @fast_kernel
 def _within(table: Array, p: Array) -> bool:
-    """Tell whether a point lies within the outer contour; quicker than all of ``sample``."""
+    """Tell whether a point lies within the outer contour; quicker than all of ``sample`` for whole bones."""
     d = outline(table, p[0], p[1], p[2])
-    return d <= 0.0 or (d < new_bone_mm(table) and sample(table, p[0], p[1], p[2])[0] <= 0.0)
+    if d <= 0.0 and table[FRACTURE + 1] == 0.0:
+        return True
+    return d <= new_bone_mm(table) and sample(table, p[0], p[1], p[2])[0] <= 0.0
 
 
 @fast_kernel
