@@ -79,12 +79,13 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A volume with its truth."""
+    """A volume with its truth; whether the animal moved during the scan."""
 
     seed: int
     grey: NDArray[Any]
     labels: Labels
     spacing_mm: tuple[float, float, float]
+    moved: bool = False
 
 
 def volume_case(k: int, voxel: float, first: int, cache: Path | None) -> Case:
@@ -106,16 +107,20 @@ def volume_case(k: int, voxel: float, first: int, cache: Path | None) -> Case:
 
 
 def xray_case(k: int, first: int) -> Case:
-    """Return case ``k`` as scanned and reconstructed: 87 um voxels."""
+    """Return case ``k`` as scanned and reconstructed: 87 um voxels.
+
+    The truth of an animal that moves is where it lay when the scan began.
+    """
     seed = first + k
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "study"
-        bonemet.simulate(study, preset="medium", animals=1, weeks=((0, 2, 4)[k % 3],), seed=seed)
+        made = bonemet.simulate(study, preset="medium", animals=1, weeks=((0, 2, 4)[k % 3],), seed=seed)
         scan = next(p.parent for p in sorted(study.rglob("*.log")))
         bonemet.reconstruct(scan, Path(folder) / "recon")
         volume = open_volume(Path(folder) / "recon", None)
         truth = np.asarray(open_volume(next(iter(study.rglob("labels.nii.gz"))), None).array())
-        return Case(seed, np.asarray(volume.array()), truth.astype(np.uint8), volume.grid.spacing_mm)
+        grey, moved = np.asarray(volume.array()), bool(made.results["scans"][0]["moves"])
+        return Case(seed, grey, truth.astype(np.uint8), volume.grid.spacing_mm, moved)
 
 
 def distances(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -207,12 +212,12 @@ def figures(what: str, rows: list[Row]) -> list[Figure]:
     return out
 
 
-NAMES = {"volumes": "80 um", "fine": "40 um", "xray": "X-ray chain"}
+NAMES = {"volumes": "80 um", "fine": "40 um", "xray": "X-ray chain", "moved": "X-ray chain, moving animals"}
 
 
 def told(rows: list[Row]) -> list[Figure]:
     """Return the figures of rows, by kind of volume."""
-    kinds = [(NAMES[part], [r for r in rows if r.part == part]) for part in PARTS]
+    kinds = [(name, [r for r in rows if r.part == part]) for part, name in NAMES.items()]
     return [figure for name, own in kinds if own for figure in figures(name, own)]
 
 
@@ -228,7 +233,8 @@ def run(options: Any) -> list[Row]:
     for part in options.only.split(","):
         count, make = makers[part]
         for k in range(options.start, options.start + (min(count, 2) if options.quick else count)):
-            found = judge(make(k), part)
+            case = make(k)
+            found = judge(case, "moved" if case.moved else part)
             out += found
             if options.rows:
                 with Path(options.rows).open("a", encoding="utf-8") as file:
