@@ -224,7 +224,7 @@ def repeat_figures(count: int, voxel: float) -> list[Figure]:
         bone = change.unchanged + change.resorbed
         raw.append((change.formed + change.resorbed) / bone)
         wary = Guard(error_voxels=(found.expected_error_um or 0.0) / (1000 * voxel))
-        safe = guarded_change(first, second, bars, wary)
+        safe = guarded_change(first, second, bars, wary, here.spacing_mm)
         guarded.append((safe.formed + safe.resorbed) / bone)
         volumes.append((change.formed - change.resorbed) / bone)
         note(

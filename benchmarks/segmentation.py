@@ -79,12 +79,13 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A volume with its truth; whether the animal moved during the scan."""
+    """A volume with its truth; what the scan saw, and whether the animal moved during it."""
 
     seed: int
     grey: NDArray[Any]
     labels: Labels
     spacing_mm: tuple[float, float, float]
+    seen: NDArray[np.bool_] | None = None
     moved: bool = False
 
 
@@ -109,7 +110,8 @@ def volume_case(k: int, voxel: float, first: int, cache: Path | None) -> Case:
 def xray_case(k: int, first: int) -> Case:
     """Return case ``k`` as scanned and reconstructed: 87 um voxels.
 
-    The truth of an animal that moves is where it lay when the scan began.
+    What every view of the scan saw is judged: beyond it bones are blurred along the beam. The truth of an
+    animal that moves is where it lay when the scan began.
     """
     seed = first + k
     with tempfile.TemporaryDirectory() as folder:
@@ -119,8 +121,11 @@ def xray_case(k: int, first: int) -> Case:
         bonemet.reconstruct(scan, Path(folder) / "recon")
         volume = open_volume(Path(folder) / "recon", None)
         truth = np.asarray(open_volume(next(iter(study.rglob("labels.nii.gz"))), None).array())
-        grey, moved = np.asarray(volume.array()), bool(made.results["scans"][0]["moves"])
-        return Case(seed, grey, truth.astype(np.uint8), volume.grid.spacing_mm, moved)
+        grid, view, moved = volume.grid, volume.view, bool(made.results["scans"][0]["moves"])
+        assert view is not None
+        seen = np.stack([view.slice_mask(grid, z) for z in range(grid.shape[0])])
+        grey = np.asarray(volume.array())
+        return Case(seed, grey, truth.astype(np.uint8), grid.spacing_mm, seen, moved)
 
 
 def distances(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -141,6 +146,8 @@ def score(
     trust = {b.label: b.confidence for b in found.bones}
     for label in LONG_BONES:
         a, b = found.labels == label, case.labels == label
+        if case.seen is not None:
+            a, b = a & case.seen, b & case.seen
         size = max(int(np.count_nonzero(b)), 1)
         named = found.labels[b & (case.grey >= threshold)]
         yield Row(

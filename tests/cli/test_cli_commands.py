@@ -152,5 +152,9 @@ def test_what_counts_as_a_change_is_the_same_by_command_and_by_study():
 
     names = ("guard_sigma", "guard_difference", "guard_film", "guard_cluster")
     options = signature(composite).parameters
-    told = Guard(*(options[n].default for n in names), noise_sds=options["guard_noise"].default)
+    told = Guard(
+        *(options[n].default for n in names),
+        noise_sds=options["guard_noise"].default,
+        local_mm=options["guard_local"].default,
+    )
     assert told == Guard() == Change().guard()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bonemet.core.grid import Grid
+from bonemet.roi.difference import Scale
 from bonemet.roi.growthplate import GrowthPlate
 from bonemet.roi.guard import GuardedMap
 from bonemet.roi.landmarks import Landmarks
@@ -18,7 +19,7 @@ EVERY_SLICE = np.arange(200) * 16
 def left(direction: int, known: Known, *plates: GrowthPlate) -> tuple[dict, list[int]]:
     """Return what is said, and in which slices change is left of one formed voxel in each slice."""
     coarse = CoarseBone(SHAPE, GRID.spacing_mm), CoarseBone(SHAPE, GRID.spacing_mm)
-    found = GuardedMap(SHAPE, EVERY_SLICE, EVERY_SLICE[:0], 1000, *[(200, 0)] * 4)
+    found = GuardedMap(SHAPE, EVERY_SLICE, EVERY_SLICE[:0], 1000, *[(200, 0)] * 4, (Scale(100.0, 100.0),) * 2)
     marks = Landmarks((0, 199), direction, None, *(plates or (None,)))
     said, kept, _ = without_growth(found, GRID, coarse, marks, known)
     return said, (kept.formed // 16).tolist()

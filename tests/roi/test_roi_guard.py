@@ -8,6 +8,7 @@ from bonemet.roi import difference
 from bonemet.roi.guard import Guard, guarded_change, guarded_map
 
 BAR = 100.0
+SPACING = (0.02, 0.02, 0.02)
 
 
 def slab_of_bone(layer: float, noise: float, seed: int = 1) -> list[np.ndarray]:
@@ -26,7 +27,7 @@ def slab_of_bone(layer: float, noise: float, seed: int = 1) -> list[np.ndarray]:
 @pytest.mark.parametrize("noise", [3.0, 12.0])
 def test_a_thin_layer_of_new_bone_has_its_volume(layer, noise):
     pair = slab_of_bone(layer, noise)
-    found = guarded_change(*pair, (BAR, BAR), Guard())
+    found = guarded_change(*pair, (BAR, BAR), Guard(), SPACING)
     assert found.formed == pytest.approx(layer * 50 * 50, rel=0.15)
     assert found.resorbed <= 0.02 * found.formed
 
@@ -37,12 +38,12 @@ def test_a_change_is_followed_beyond_its_core():
     after = before.copy()
     after[5:15, 5:25, 10:20] += 60.0
     after[5:15, 5:25, 20:40] += 14.0  # a tenth of the contrast: no core of its own
-    guard = Guard(sigma_voxels=0, smallest_difference=0.2)
-    found = guarded_map(before, after, (90, 90), guard)
+    guard = Guard(sigma_voxels=0, smallest_difference=0.2, local_mm=0)
+    found = guarded_map(before, after, (90, 90), guard, SPACING)
     assert found.by_cluster == (10 * 20 * 10, 0)
     assert len(found.formed) == found.raw[0] == 10 * 20 * 30
     after[:, :, 20] = 80.0  # what no longer hangs together with a core is not followed
-    assert len(guarded_map(before, after, (90, 90), guard).formed) == 10 * 20 * 10
+    assert len(guarded_map(before, after, (90, 90), guard, SPACING).formed) == 10 * 20 * 10
 
 
 def test_a_change_does_not_spread_over_the_noise_of_the_rest():
@@ -55,7 +56,7 @@ def test_a_change_does_not_spread_over_the_noise_of_the_rest():
         ndimage.gaussian_filter(np.where(m, 160.0, 40.0), 1.0) + 15 * rng.standard_normal(m.shape)
         for m in (bone, later)
     ]
-    found = guarded_map(*pair, (BAR, BAR), Guard())
+    found = guarded_map(*pair, (BAR, BAR), Guard(), SPACING)
     far = ~ndimage.binary_dilation(bone & ~later, iterations=3).ravel()
     assert found.raw[1] > len(found.resorbed) + 1000  # noise changes much
     assert far[found.resorbed].sum() + far[found.formed].sum() <= 0.002 * bone.sum()

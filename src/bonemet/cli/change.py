@@ -19,6 +19,9 @@ GuardNoise = Annotated[
 ]
 GuardFilm = Annotated[int, typer.Option(help="Layer on unchanged bone taken for noise, in voxels.")]
 GuardCluster = Annotated[int, typer.Option(help="Fewest voxels of a change's core.")]
+GuardLocal = Annotated[
+    float, typer.Option(help="Distance in mm within which values decide a place's threshold; 0: one for all.")
+]
 
 
 def composite(
@@ -38,6 +41,7 @@ def composite(
     guard_noise: GuardNoise = 2.5,
     guard_film: GuardFilm = 0,
     guard_cluster: GuardCluster = 8,
+    guard_local: GuardLocal = 0.1,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -61,7 +65,14 @@ def composite(
             threshold=threshold,
             days=days,
             error_um=error_um,
-            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster, noise_sds=guard_noise),
+            guard=Guard(
+                guard_sigma,
+                guard_difference,
+                guard_film,
+                guard_cluster,
+                noise_sds=guard_noise,
+                local_mm=guard_local,
+            ),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,
@@ -83,6 +94,7 @@ def series(
     guard_noise: GuardNoise = 2.5,
     guard_film: GuardFilm = 0,
     guard_cluster: GuardCluster = 8,
+    guard_local: GuardLocal = 0.1,
     regions: Regions = None,
     voxel_um: VoxelUm = None,
     overwrite: Overwrite = False,
@@ -103,7 +115,14 @@ def series(
             scans,
             out,
             threshold=threshold,
-            guard=Guard(guard_sigma, guard_difference, guard_film, guard_cluster, noise_sds=guard_noise),
+            guard=Guard(
+                guard_sigma,
+                guard_difference,
+                guard_film,
+                guard_cluster,
+                noise_sds=guard_noise,
+                local_mm=guard_local,
+            ),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,

@@ -95,6 +95,7 @@ class Change(_Section):
     noise_sds: float = Field(default=Guard.noise_sds, ge=0)
     film_voxels: int = Field(default=Guard.film_voxels, ge=0)
     smallest_cluster_voxels: int = Field(default=Guard.smallest_cluster_voxels, ge=1)
+    local_mm: float = Field(default=Guard.local_mm, ge=0)
 
     def guard(self) -> Guard:
         """Return it as the numerics know it."""

@@ -156,6 +156,11 @@ def _composite(side: Sidecar) -> str:
             + (f" beyond a surface film of {guard['film_voxels']:g} voxel" if guard["film_voxels"] else "")
             + ", and follow it as far as the difference keeps its sign."
         )
+        if guard.get("local_mm"):
+            text += (
+                " For them bone is told at each place by the value half-way between the highest and the "
+                f"lowest within {guard['local_mm']:g} mm."
+            )
     return text
 
 

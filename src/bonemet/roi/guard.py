@@ -2,13 +2,14 @@
 
 Noise and a misalignment of a fraction of a voxel change the surface of every unchanged bone, so beside the
 raw count of changed voxels stands a guarded one, and the voxels that it counts. A change is found by its
-core, which noise and misalignment cannot make, and followed from there as far as the scans differ alike.
+core, which noise and misalignment cannot make, and followed from there as far as the scans differ alike. What
+is bone is told here by the threshold at each place (:mod:`bonemet.roi.bars`).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,12 @@ from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.volume import SlicedArray
 from bonemet.roi import difference
+from bonemet.roi.bars import LOWEST, LocalBars, local_bars
 from bonemet.roi.clusters import ClusterCollector
 from bonemet.roi.composite import FORMED, KEPT, RESORBED, Change
 
 _SLAB_VOXELS = 8_000_000
-Counts = tuple[int, int, int]
+Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Guard:
     noise_sds
         A core's difference is at least so many standard deviations of the noise that is found in the smoothed
         difference well within bone.
+    local_mm
+        Within which distance the values decide the threshold at a place; 0 for one threshold everywhere.
     """
 
     sigma_voxels: float = 1.0
@@ -61,10 +65,11 @@ class Guard:
     smallest_cluster_voxels: int = 8
     error_voxels: float = 0.0
     noise_sds: float = 2.5
+    local_mm: float = 0.1
 
     def __post_init__(self) -> None:
         sizes = (self.sigma_voxels, self.smallest_difference, self.film_voxels, self.error_voxels)
-        if not (min(*sizes, self.noise_sds) >= 0 and self.smallest_cluster_voxels >= 1):
+        if not (min(*sizes, self.noise_sds, self.local_mm) >= 0 and self.smallest_cluster_voxels >= 1):
             raise SettingsError(f"A guard needs sizes that are not negative, not {self}.")
 
     @property
@@ -93,6 +98,10 @@ class GuardedMap:
         Formed and resorbed voxels before the guard.
     by_difference, by_film, by_cluster
         Those of cores by its first rule, by its second too, and by all.
+    scales
+        Of baseline and follow-up.
+    bars
+        Their thresholds; None where one holds everywhere.
     """
 
     shape: tuple[int, int, int]
@@ -103,6 +112,8 @@ class GuardedMap:
     by_difference: tuple[int, int]
     by_film: tuple[int, int]
     by_cluster: tuple[int, int]
+    scales: difference.Scales
+    bars: LocalBars | None = None
 
     @property
     def change(self) -> Change:
@@ -123,8 +134,16 @@ class GuardedMap:
             for i, kind in enumerate(("formed", "resorbed"))
         }
 
+    def bone(self, z: int, *images: NDArray[Any]) -> tuple[NDArray[np.bool_], ...]:
+        """Return which voxels of slice ``z`` are bone, in the baseline and, where given, in the follow-up."""
+        whole = slice(0, self.shape[1]), slice(0, self.shape[2])
+        bar = 0.0 if self.bars is None else self.bars.planes(z, z + 1, whole)[0]
+        return tuple(
+            np.asarray(scale.normal(image) >= bar) for scale, image in zip(self.scales, images, strict=False)
+        )
+
     def codes(self, z: int, baseline_bone: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Return slice ``z`` of the guarded composite, given the baseline's bone there."""
+        """Return slice ``z`` of the guarded composite, given the baseline's bone there (:meth:`bone`)."""
         out = baseline_bone.astype(np.uint8) * np.uint8(KEPT)
         size = out.size
         for voxels, grey in ((self.formed, FORMED), (self.resorbed, RESORBED)):
@@ -138,6 +157,7 @@ def guarded_map(
     followup: SlicedArray,
     thresholds: tuple[float, float],
     guard: Guard,
+    spacing_mm: Spacing,
     *,
     mapper: Mapper = map,
     tick: Tick = lambda n: None,
@@ -154,6 +174,8 @@ def guarded_map(
         Bone of the baseline and of the follow-up is value >= these.
     guard
         What counts as a change.
+    spacing_mm
+        Voxel (z, y, x).
     mapper
         Ordered map over slabs.
     tick
@@ -167,11 +189,12 @@ def guarded_map(
     least = guard.smallest_difference
     if guard.noise_sds > 0:
         least = max(least, guard.noise_sds * difference.noise(scans, scales, guard.sigma_voxels, mapper))
+    bars = local_bars(scans, scales, guard.local_mm, spacing_mm, mapper) if guard.local_mm > 0 else None
     kinds = _Collector((rows, columns)), _Collector((rows, columns))
     bone = 0
 
     def work(span: tuple[int, int]) -> _Slab:
-        return _guard_slab(scans, span, scales, guard, least)
+        return _guard_slab(scans, span, scales, guard, least, bars)
 
     for (start, stop), slab in zip(ranges, mapper(work, ranges), strict=True):
         bone += slab.baseline_bone
@@ -179,8 +202,9 @@ def guarded_map(
             kind.add(found, slab.corner)
         tick(stop - start)
     formed, resorbed = (kind.followed(guard.smallest_cluster_voxels) for kind in kinds)
-    counts = [(a, b) for a, b in zip(*(kind.counts for kind in kinds), strict=True)]
-    return GuardedMap((depth, rows, columns), formed, resorbed, bone, *counts)
+    raw, big, deep, cores = ((a, b) for a, b in zip(*(kind.counts for kind in kinds), strict=True))
+    shape = (depth, rows, columns)
+    return GuardedMap(shape, formed, resorbed, bone, raw, big, deep, cores, scales, bars)
 
 
 def guarded_change(
@@ -188,12 +212,13 @@ def guarded_change(
     followup: SlicedArray,
     thresholds: tuple[float, float],
     guard: Guard,
+    spacing_mm: Spacing,
     *,
     mapper: Mapper = map,
     tick: Tick = lambda n: None,
 ) -> Change:
     """Return how much bone stayed, came and went; see :func:`guarded_map`."""
-    return guarded_map(baseline, followup, thresholds, guard, mapper=mapper, tick=tick).change
+    return guarded_map(baseline, followup, thresholds, guard, spacing_mm, mapper=mapper, tick=tick).change
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,16 +278,23 @@ class _Slab:
 
 
 def _guard_slab(
-    scans: difference.Scans, span: tuple[int, int], scales: difference.Scales, guard: Guard, least: float
+    scans: difference.Scans,
+    span: tuple[int, int],
+    scales: difference.Scales,
+    guard: Guard,
+    least: float,
+    local: LocalBars | None,
 ) -> _Slab:
     """Return the changes of the slices ``span``, reading as far around them as the guard reaches."""
     start, stop = span
     low, high = max(0, start - guard.reach), min(scans[0].shape[0], stop + guard.reach)
     images = [np.asarray(v[low:high]) for v in scans]
-    bones = [v >= s.threshold for v, s in zip(images, scales, strict=True)]
+    lowest = 0.0 if local is None else LOWEST
+    bones = [v >= s.threshold + lowest * s.contrast for v, s in zip(images, scales, strict=True)]
     window = (slice(None), *_bone_window(bones, guard.reach))
-    before, after = (b[window] for b in bones)
     first, second = (s.normal(v[window]) for v, s in zip(images, scales, strict=True))
+    bar = 0.0 if local is None else local.planes(low, high, window[1:])
+    before, after = first >= bar, second >= bar
     change = difference.smoothed(second - first, guard.sigma_voxels)
     needed: NDArray[np.float32] | float = least
     if guard.error_voxels:

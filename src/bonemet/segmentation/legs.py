@@ -22,7 +22,7 @@ SHORTEST_MM = 4.0
 AREA_MM2 = (0.6, 2.5)  # mean cross-section of a mouse tibia's filled shaft, fibula included; about 1.1
 CLEAR = 2.2  # evidence of a tibia; tails and femora stay below 1.8
 CLEAR_WITH_FIBULA = 1.3  # the same, where a fibula is seen, as beside no other bone
-WEAK = 0.8  # evidence that is enough beside a clear tibia, where a fibula is seen
+WEAK = 0.8  # evidence that is enough beside another tibia, where a fibula is seen
 LEAST_FIBULA, SURE_FIBULA = 0.25, 0.4
 PIXEL_MM = 0.08  # of cross-sections
 
@@ -94,8 +94,11 @@ def find_tibiae(shafts: list[Shaft], filled: Mask, spacing_mm: Spacing) -> list[
 
 
 def _pair(a: Tibia, b: Tibia) -> bool:
-    """Tell whether two shafts may be the two tibiae of one animal."""
-    if a.shaft is b.shaft or not (a.clear or b.clear):
+    """Tell whether two shafts may be the two tibiae of one animal.
+
+    One of them is clear, or both together are as clear as one must be without its fibula.
+    """
+    if a.shaft is b.shaft or not (a.clear or b.clear or a.evidence + b.evidence >= CLEAR):
         return False
     if any(not t.clear and (t.fibula < LEAST_FIBULA or t.evidence < WEAK) for t in (a, b)):
         return False

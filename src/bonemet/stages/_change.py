@@ -113,11 +113,13 @@ def measure_change(
     """
     before, after = pair.before, pair.after
     with context.progress("guard", pair.grid.shape[0]) as tick:
-        found = guarded_map(before.data, after.data, pair.bars, guard, mapper=context.map, tick=tick)
+        found = guarded_map(
+            before.data, after.data, pair.bars, guard, pair.grid.spacing_mm, mapper=context.map, tick=tick
+        )
     effect = found.effect(pair.grid.voxel_mm3)
     marks = find_landmarks(pair.first or pair.coarse[0])
     growth, found, grown = without_growth(found, pair.grid, pair.coarse, marks, known)
-    counted = _tally(pair, found, grown, context)
+    counted, volumes = _tally(pair, found, grown, context)
     total = counted.within(0, pair.grid.shape[0] - 1)
     described = _lesions(pair, found, marks, context)
     in_lesions = {
@@ -127,6 +129,7 @@ def measure_change(
     regions, notes = _regions(counted, marks, definitions, pair.grid, days)
     results = {
         "guarded": _volumes(total),
+        "bone_volume": volumes,
         "guard": guard.as_dict(),
         "guard_effect": effect,
         "days": days,
@@ -171,20 +174,31 @@ def _landmarks(marks: Landmarks | None) -> dict[str, Any]:
     return out if plate is not None else out | {"reason": "no growth plate was found in the baseline"}
 
 
-def _tally(pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context) -> Tally:
-    """Count the guarded change and its surfaces; bone beyond the plate of a growing bone is left out."""
+def _tally(
+    pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context
+) -> tuple[Tally, dict[str, float]]:
+    """Count the guarded change and its surfaces, and the bone of both scans.
+
+    Bone beyond the plate of a growing bone is left out.
+    """
     shape = pair.grid.shape
     window = _window(pair.coarse)
+    counts = np.zeros(2, np.int64)
 
     def one(z: int) -> NDArray[np.uint8]:
-        codes = _TALLY[found.codes(z, pair.bone(z))][window]
-        if grown is not None and codes.any():
-            at = np.argwhere(codes)
+        before, after = found.bone(z, *(np.asarray(v.data[z]) for v in (pair.before, pair.after)))
+        codes = _TALLY[found.codes(z, before)][window]
+        before, after = before[window], after[window]
+        held = before | after | (codes > 0)
+        if grown is not None and held.any():
+            at = np.argwhere(held)
             index = np.column_stack(
                 [np.full(len(at), z), at[:, 0] + window[0].start, at[:, 1] + window[1].start]
             )
             out = at[grown(index)]
-            codes[out[:, 0], out[:, 1]] = 0
+            for mask in (codes, before, after):
+                mask[out[:, 0], out[:, 1]] = 0
+        counts[:] += np.count_nonzero(before), np.count_nonzero(after)
         return codes
 
     def slices() -> Iterator[NDArray[np.uint8]]:
@@ -193,7 +207,9 @@ def _tally(pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context
                 yield one(z)
                 tick(1)
 
-    return tally(slices(), pair.grid.spacing_mm, mapper=context.map)
+    counted = tally(slices(), pair.grid.spacing_mm, mapper=context.map)
+    first, last = (int(n) * pair.grid.voxel_mm3 for n in counts)
+    return counted, {"before_mm3": first, "after_mm3": last, "net_mm3": last - first}
 
 
 def _window(coarse: tuple[CoarseBone, CoarseBone]) -> tuple[slice, slice]:
