@@ -44,25 +44,25 @@ class LocalBars:
 
     def planes(self, first: int, stop: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
         """Return the thresholds of some slices in a window of rows and columns, linear between nodes."""
-        rows, columns = (
-            _between(np.arange(*part.indices(n)), f, m)
-            for part, n, f, m in zip(
-                window, self.shape[1:], self.factors[1:], self.coarse.shape[1:], strict=True
-            )
-        )
-        depth = _between(np.arange(first, stop), self.factors[0], self.coarse.shape[0])
-        return np.asarray(np.einsum("az,zyx->ayx", depth, rows @ self.coarse @ columns.T), dtype=np.float32)
+        factor = self.factors[0]
+        low = max(first // factor - 1, 0)
+        out = self.coarse[low : (stop - 1) // factor + 2]
+        across = (np.arange(*w.indices(n)) for w, n in zip(window, self.shape[1:], strict=True))
+        for axis, places in enumerate(across, start=1):
+            out = _between(out, axis, places, self.factors[axis])
+        return _between(out, 0, np.arange(first, stop) - low * factor, factor)
 
 
-def _between(places: NDArray[np.int64], factor: int, count: int) -> NDArray[np.float32]:
-    """Return the weights (place, coarse voxel) of linear interpolation; the same beyond the outermost."""
+def _between(
+    nodes: NDArray[np.float32], axis: int, places: NDArray[np.int64], factor: int
+) -> NDArray[np.float32]:
+    """Return what lies at places of the stack along an axis, linear between nodes, constant beyond them."""
+    count = nodes.shape[axis]
     at = np.clip((places - (factor - 1) / 2) / factor, 0, count - 1)
-    low = np.minimum(at.astype(np.int64), max(count - 2, 0))
-    out = np.zeros((len(places), count), np.float32)
-    row = np.arange(len(places))
-    out[row, low] = 1 - (at - low)
-    out[row, np.minimum(low + 1, count - 1)] += (at - low).astype(np.float32)
-    return out
+    low = at.astype(np.int64)
+    share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    below, above = (np.take(nodes, np.minimum(low + k, count - 1), axis) for k in (0, 1))
+    return np.asarray(below + share * (above - below))
 
 
 def local_bars(
