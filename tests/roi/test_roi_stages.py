@@ -95,6 +95,11 @@ def test_guarded_figures_are_nearer_to_what_was_planted(tmp_path, pair, bone):
     planted = np.count_nonzero(bone.mask[24:34, 12:24, 12:24]) * VOXEL**3
     assert results["guarded"]["resorbed_mm3"] == pytest.approx(planted, rel=0.25)
     assert set(results["guarded"]) == {"unchanged_mm3", "formed_mm3", "resorbed_mm3", "net_mm3"}
+    volume = results["bone_volume"]
+    assert volume["net_mm3"] == pytest.approx(volume["after_mm3"] - volume["before_mm3"])
+    assert volume["net_mm3"] == pytest.approx(6 * 4 * 6 * VOXEL**3 - planted, rel=0.05)
+    table = (tmp_path / "out remodelling.csv").read_text(encoding="utf-8")
+    assert f'whole,"BV, net change",{volume["net_mm3"]}' in table
 
 
 def test_composite_is_done_once_and_whatever_the_threads(tmp_path, pair):

@@ -72,6 +72,10 @@ def _lesion_row(lesion: Mapping[str, Any]) -> dict[str, Any]:
 def _measure_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return volumes and remodelling of the whole bone and of every region, a row each."""
     rows: list[Mapping[str, Any]] = _volume_rows("whole", results["guarded"])
+    rows += [
+        {"region": "whole", "name": name, "value": results["bone_volume"][f"{key}_mm3"], "unit": "mm3"}
+        for name, key in (("BV, earlier", "before"), ("BV, later", "after"), ("BV, net change", "net"))
+    ]
     rows += results["remodelling"]
     for region in results["regions"]:
         rows += _volume_rows(region["name"], region)

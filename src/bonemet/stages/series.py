@@ -106,6 +106,7 @@ def _row(folder: Path, before: Path, after: Path, outcome: Outcome) -> dict[str,
         "followup": str(after),
         "days": outcome.results["days"],
         "guarded": outcome.results["guarded"],
+        "bone_volume": outcome.results["bone_volume"],
         "lesions": len(outcome.results["lesions"]),
         "perforations": outcome.results["perforations"],
     }
