@@ -108,7 +108,7 @@ def volume_case(k: int, voxel: float, first: int, cache: Path | None) -> Case:
 
 
 def xray_case(k: int, first: int) -> Case:
-    """Return case ``k`` as scanned and reconstructed: 87 um voxels.
+    """Return case ``k`` as scanned and reconstructed: 85 um voxels.
 
     What every view of the scan saw is judged: beyond it bones are blurred along the beam. The truth of an
     animal that moves is where it lay when the scan began.

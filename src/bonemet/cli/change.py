@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bonemet.cli.console import execute
 from bonemet.cli.options import Debug, Json, MemoryGb, Overwrite, Regions, Threshold, VoxelUm, Workers
+
+if TYPE_CHECKING:
+    from bonemet.roi.guard import Guard
 
 GuardSigma = Annotated[float, typer.Option(help="Smoothing of the difference before it counts, in voxels.")]
 GuardDifference = Annotated[
@@ -22,6 +25,20 @@ GuardCluster = Annotated[int, typer.Option(help="Fewest voxels of a change's cor
 GuardLocal = Annotated[
     float, typer.Option(help="Distance in mm within which values decide a place's threshold; 0: one for all.")
 ]
+
+
+def _guard(sigma: float, difference: float, noise: float, film: int, cluster: int, local_mm: float) -> Guard:
+    """Return what the options say that a change must be."""
+    from bonemet.roi.guard import Guard
+
+    return Guard(
+        sigma_voxels=sigma,
+        smallest_difference=difference,
+        film_voxels=film,
+        smallest_cluster_voxels=cluster,
+        noise_sds=noise,
+        local_mm=local_mm,
+    )
 
 
 def composite(
@@ -54,7 +71,6 @@ def composite(
 
     Example: `bonemet composite "Regist-CT/871 left tibia/week 0" "Regist-CT/871 left tibia/week 3" change`
     """
-    from bonemet.roi.guard import Guard
     from bonemet.stages.composite import composite as function
 
     execute(
@@ -65,14 +81,7 @@ def composite(
             threshold=threshold,
             days=days,
             error_um=error_um,
-            guard=Guard(
-                guard_sigma,
-                guard_difference,
-                guard_film,
-                guard_cluster,
-                noise_sds=guard_noise,
-                local_mm=guard_local,
-            ),
+            guard=_guard(guard_sigma, guard_difference, guard_noise, guard_film, guard_cluster, guard_local),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,
@@ -107,7 +116,6 @@ def series(
 
     Example: `bonemet series changes "871 left tibia/week 0" "871 left tibia/week 1" "871 left tibia/week 2"`
     """
-    from bonemet.roi.guard import Guard
     from bonemet.stages.series import series as function
 
     execute(
@@ -115,14 +123,7 @@ def series(
             scans,
             out,
             threshold=threshold,
-            guard=Guard(
-                guard_sigma,
-                guard_difference,
-                guard_film,
-                guard_cluster,
-                noise_sds=guard_noise,
-                local_mm=guard_local,
-            ),
+            guard=_guard(guard_sigma, guard_difference, guard_noise, guard_film, guard_cluster, guard_local),
             regions=regions,
             voxel_um=voxel_um,
             overwrite=overwrite,
