@@ -9,6 +9,7 @@ from bonemet.simulation import (
     Animal,
     animal,
     bone_in_own_frame,
+    landmark_points,
     landmarks,
     points_in_bone,
     points_in_fibula,
@@ -133,6 +134,24 @@ def test_junction_and_fusion_are_where_contours_part_and_meet(seed):
     assert set(counts[(z > truth["junction"] + 0.2) & (z < truth["fusion"] - 0.8)]) == {2}
     assert set(counts[(z > truth["fusion"] + 0.05) & (z < truth["length"] - 1.0)]) == {1}
     assert 0.54 <= truth["fusion"] / truth["length"] <= 0.61
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_junction_and_fusion_lie_in_the_gap_between_tibia_and_fibula(seed):
+    mouse = animal(seed, tumour_side=None)
+    marks = landmark_points(mouse, 0, "left tibia")
+    levels = landmarks(mouse, 0, "left tibia")
+    for name, into_bone in (("junction", -0.1), ("fusion", 0.1)):
+        place = marks[name]
+        assert place[2] == levels[name]
+        past, here, before = points_in_bone(
+            mouse, 0, "left tibia", place + np.outer([1, 0, -1], [0, 0, into_bone])
+        )
+        assert past[0] < 0 <= before[0]
+        assert abs(here[0]) < 0.04
+        step = 0.15 * np.array([np.cos(t := np.linspace(0, 2 * np.pi, 60)), np.sin(t), 0 * t]).T
+        around = points_in_bone(mouse, 0, "left tibia", place - [0, 0, into_bone] + step)[:, 0] < 0
+        assert np.count_nonzero(around != np.roll(around, 1)) == 4  # bone on two sides, and clear between
 
 
 def test_fibula_stands_clear_within_a_few_slices_of_the_junction(mouse):

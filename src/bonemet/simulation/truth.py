@@ -27,6 +27,7 @@ from bonemet.simulation.skeleton import Part, long_bone
 from bonemet.simulation.tissue import fibula_points, new_bone_mm, outline, sample, sample_points
 
 _FINE_MM = 0.02
+_BEFORE_MM = 0.02  # how far before they are one tibia and fibula are surely apart
 _CUBE = 4
 """Voxels along the edges of cubes that are passed over where no bone is near."""
 _SPARE_MM = 0.6
@@ -59,43 +60,61 @@ def points_in_fibula(animal: Animal, week: int, bone: str, points_mm: NDArray[An
     return out
 
 
-def _contours(part: Part, table: Array, z: float) -> int:
-    """Return the number of separate outer contours at a level of the tibia's frame."""
+def _contours(part: Part, table: Array, z: float) -> tuple[NDArray[np.int32], int]:
+    """Return the separate outer contours (x, y) at a level of the tibia's frame, numbered, and how many."""
     xs = np.arange(part.low[0], part.high[0], _FINE_MM)
     ys = np.arange(part.low[1], part.high[1], _FINE_MM)
     points = np.stack(np.meshgrid(xs, ys, [z], indexing="ij"), -1).reshape(-1, 3)
     out = np.empty((len(points), 3))
     sample_points(table, points, out)
     filled = (out[:, 0] <= 0).reshape(len(xs), len(ys))
-    return int(ndimage.label(filled, np.ones((3, 3)))[1])
+    labels, number = ndimage.label(filled, np.ones((3, 3)))
+    return labels, int(number)
 
 
 def _first_level(part: Part, first: float, last: float, count: int) -> float:
     """Return the first level from ``first`` on with so many contours, found in steps of 0.1, then 0.01 mm."""
     table = part.shape.pack()
     for coarse in np.arange(first, last, 0.1):
-        if _contours(part, table, float(coarse)) != count:
+        if _contours(part, table, float(coarse))[1] != count:
             continue
         fine = (float(z) for z in np.arange(max(first, coarse - 0.1), coarse + 0.005, 0.01))
-        return next((z for z in fine if _contours(part, table, z) == count), float(coarse))
+        return next((z for z in fine if _contours(part, table, z)[1] == count), float(coarse))
     raise SettingsError(f"{part.name} has no level with {count} contours between {first} and {last} mm.")
 
 
+def _between_contours(part: Part, level: float, where: float) -> Array:
+    """Return the point at a level in the middle of the gap that separates two contours at ``where``."""
+    labels, _ = _contours(part, part.shape.pack(), where)
+    one = labels == 1
+    away, nearest = ndimage.distance_transform_edt(~one, return_indices=True)
+    there = np.unravel_index(int(np.where(labels > 1, away, np.inf).argmin()), labels.shape)
+    here = nearest[(slice(None), *there)]
+    x, y = part.low[:2] + 0.5 * _FINE_MM * (np.asarray(there) + here)
+    return np.array([x, y, level])
+
+
 @lru_cache(maxsize=64)
-def _where_contours_part(animal: Animal, week: int, bone: str) -> tuple[float, float]:
-    """Return the levels at which tibia and fibula part, and at which they are one again."""
+def _where_contours_part(animal: Animal, week: int, bone: str) -> tuple[Array, Array]:
+    """Return where tibia and fibula part, and where they are one again: points in the gap between them."""
     part, s = long_bone(animal, week, bone), sizes_of(animal, bone.split(maxsplit=1)[0])
     wide = _widest(animal, bone)
     whole = part.shape._replace(fracture=np.zeros((0, BREAK)))
     part = replace(part, shape=whole, low=wide.low, high=wide.high)
     top, end = s.junction_mm - 0.5 - growth(animal, week, bone).proximal, fusion_mm(s)
-    return _first_level(part, top, s.junction_mm + 2.0, 2), _first_level(part, end - 1.5, end + 1.5, 1)
+    junction = _first_level(part, top, s.junction_mm + 2.0, 2)
+    fusion = _first_level(part, end - 1.5, end + 1.5, 1)
+    return (
+        _between_contours(part, junction, junction),
+        _between_contours(part, fusion, fusion - _BEFORE_MM),
+    )
 
 
 def landmark_points(animal: Animal, week: int, bone: str) -> dict[str, Array]:
     """Return the landmarks of a long bone as points (x, y, z) in mm of its frame.
 
-    They lie on the bone's long axis, except in the proximal piece of a broken tibia, which they follow.
+    Junction and fusion lie in the gap between tibia and fibula, where slices of any tilt show them part and
+    meet; the others on the bone's long axis. In a broken tibia those of its proximal piece follow it.
     """
     part, s = long_bone(animal, week, bone), sizes_of(animal, bone.split(maxsplit=1)[0])
     zones, grown = part.shape.zones[:, 0], growth(animal, week, bone)
@@ -107,15 +126,14 @@ def landmark_points(animal: Animal, week: int, bone: str) -> dict[str, Array]:
             "distal_growth_plate": float(zones[0]),
         }
         return {name: np.array([0.0, 0.0, z]) for name, z in levels.items()}
-    junction, fusion = _where_contours_part(animal, week, bone)
     levels = {
         "length": s.tibia_mm + grown.distal,
-        "junction": junction,
-        "fusion": fusion,
         "proximal_growth_plate": float(zones[0]),
         "distal_growth_plate": float(zones[1]),
     }
     out = {name: np.array([0.0, 0.0, z]) for name, z in levels.items()}
+    junction, fusion = _where_contours_part(animal, week, bone)
+    out |= {"junction": junction.copy(), "fusion": fusion.copy()}
     broken = fracture(animal, bone.split(maxsplit=1)[0], week)
     if broken is not None:
         for name in ("junction", "proximal_growth_plate"):
