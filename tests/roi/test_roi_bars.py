@@ -51,14 +51,14 @@ def test_what_was_cut_away_is_no_marrow():
     stack[:, 14:26, 14:26] = 200.0
     bars = local_bars((stack, stack), BOTH, 0.1, SPACING).planes(20, 21, (slice(0, 40), slice(0, 40)))[0]
     assert bars[20, 14] == pytest.approx(((60 + 200) / 2 - 125) / 130, abs=0.02)
-    assert local_bars((0 * stack, 0 * stack), BOTH, 0.1, SPACING).coarse.max() == 0
+    assert local_bars((0 * stack, 0 * stack), BOTH, 0.1, SPACING).nodes.max() == 0
 
 
 def test_threads_and_windows_change_nothing():
     pair = plates(170.0)
     one = local_bars(pair, BOTH, 0.1, SPACING)
     two = local_bars(pair, BOTH, 0.1, SPACING, ThreadContext(workers=3).map)
-    np.testing.assert_array_equal(one.coarse, two.coarse)
+    np.testing.assert_array_equal(one.nodes, two.nodes)
     whole = one.planes(0, 70, (slice(0, 40), slice(0, 40)))
     part = one.planes(30, 50, (slice(3, 17), slice(10, 31)))
     np.testing.assert_allclose(part, whole[30:50, 3:17, 10:31], atol=1e-6)

@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from bonemet.core.context import Mapper
 from bonemet.roi.difference import Scales, Scans
-from bonemet.roi.lesions import coarse_factors, coarse_shape
 
-LOWEST, HIGHEST = -0.12, 0.1  # limits of the threshold about the one given, in contrasts of bone
-_FLAT = 0.001  # the fourth power of a contrast that is none
+LOWEST, HIGHEST = -0.12, 0.12  # limits of the threshold about the one given, in contrasts of bone
+_LAYERS = 32  # layers of nodes that are found at once
+_FLAT = 3e-5  # the eighth power of a contrast that is none
 _SMOOTH = 3  # pixels along each axis of a slice whose mean is looked at: noise has the highest values else
 
 
@@ -30,15 +30,15 @@ class LocalBars:
 
     Attributes
     ----------
-    coarse
-        (z, y, x) of coarse voxels.
+    nodes
+        (z, y, x) float16, one in the middle of every block of voxels.
     factors
-        Voxels of the stack along the edges of a coarse one.
+        Voxels along the edges of a block.
     shape
         (z, y, x) of the stack.
     """
 
-    coarse: NDArray[np.float32]
+    nodes: NDArray[np.float16]
     factors: tuple[int, int, int]
     shape: tuple[int, int, int]
 
@@ -46,7 +46,7 @@ class LocalBars:
         """Return the thresholds of some slices in a window of rows and columns, linear between nodes."""
         factor = self.factors[0]
         low = max(first // factor - 1, 0)
-        out = self.coarse[low : (stop - 1) // factor + 2]
+        out = self.nodes[low : (stop - 1) // factor + 2].astype(np.float32)
         across = (np.arange(*w.indices(n)) for w, n in zip(window, self.shape[1:], strict=True))
         for axis, places in enumerate(across, start=1):
             out = _between(out, axis, places, self.factors[axis])
@@ -85,42 +85,62 @@ def local_bars(
     spacing_mm
         Voxel (z, y, x).
     mapper
-        Ordered map over layers of coarse voxels.
+        Ordered map over parts of the stack.
     """
     depth, rows, columns = scans[0].shape
     shape = (depth, rows, columns)
-    factors = coarse_factors(spacing_mm)
-    size = coarse_shape(shape, factors)
-    high, low = np.full(size, -np.inf, np.float32), np.full(size, np.inf, np.float32)
+    z, y, x = (max(1, round(radius_mm / 2 / s)) for s in spacing_mm)
+    factors = (z, y, x)
+    reach = [max(1, round(radius_mm / (s * f))) for s, f in zip(spacing_mm, factors, strict=True)]
+    nodes = np.zeros([-(-n // f) for n, f in zip(shape, factors, strict=True)], np.float16)
 
-    def layer(k: int) -> None:
-        for z in range(k * factors[0], min((k + 1) * factors[0], depth)):
-            for scan, scale in zip(scans, both, strict=True):
-                image = np.asarray(scan[z])
-                window = _window(image)
-                if window is None:
-                    continue
-                values = scale.normal(ndimage.uniform_filter(image[window].astype(np.float32), _SMOOTH))
-                cut = ndimage.minimum_filter(image[window], _SMOOTH) == 0
-                place = tuple(
-                    slice(w.start // f, -(-w.stop // f)) for w, f in zip(window, factors[1:], strict=True)
-                )
-                top = _blocks(np.where(cut, -np.inf, values), window, factors, np.maximum)
-                bottom = _blocks(np.where(cut, np.inf, values), window, factors, np.minimum)
-                np.maximum(high[k][place], top, out=high[k][place])
-                np.minimum(low[k][place], bottom, out=low[k][place])
+    def part(first: int) -> None:
+        last = min(first + _LAYERS, len(nodes))
+        low, high = max(0, first - 2 * reach[0]), min(len(nodes), last + 2 * reach[0])
+        even = _half_way(*_extremes(scans, both, (low, high), factors), reach)
+        nodes[first:last] = np.clip(even, LOWEST, HIGHEST)[first - low : last - low]
 
-    for _ in mapper(layer, range(size[0])):
+    for _ in mapper(part, range(0, len(nodes), _LAYERS)):
         pass
-    reach = [2 * max(1, round(radius_mm / (s * f))) + 1 for s, f in zip(spacing_mm, factors, strict=True)]
-    high, low = ndimage.maximum_filter(high, reach), ndimage.minimum_filter(low, reach)
+    return LocalBars(nodes, factors, shape)
+
+
+def _extremes(
+    scans: Scans, both: Scales, layers: tuple[int, int], factors: tuple[int, int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the highest and the lowest value of both scans in the blocks of some layers."""
+    depth, rows, columns = scans[0].shape
+    size = (layers[1] - layers[0], -(-rows // factors[1]), -(-columns // factors[2]))
+    high, low = np.full(size, -np.inf, np.float32), np.full(size, np.inf, np.float32)
+    for z in range(layers[0] * factors[0], min(layers[1] * factors[0], depth)):
+        k = z // factors[0] - layers[0]
+        for scan, scale in zip(scans, both, strict=True):
+            image = np.asarray(scan[z])
+            window = _window(image)
+            if window is None:
+                continue
+            values = scale.normal(ndimage.uniform_filter(image[window].astype(np.float32), _SMOOTH))
+            cut = ndimage.minimum_filter(image[window], _SMOOTH) == 0
+            place = tuple(
+                slice(w.start // f, -(-w.stop // f)) for w, f in zip(window, factors[1:], strict=True)
+            )
+            top = _blocks(np.where(cut, -np.inf, values), window, factors, np.maximum)
+            bottom = _blocks(np.where(cut, np.inf, values), window, factors, np.minimum)
+            np.maximum(high[k][place], top, out=high[k][place])
+            np.minimum(low[k][place], bottom, out=low[k][place])
+    return high, low
+
+
+def _half_way(high: NDArray[np.float32], low: NDArray[np.float32], reach: list[int]) -> NDArray[np.float32]:
+    """Return what lies half-way between the extremes around every node, given those of its block."""
+    around = [2 * r + 1 for r in reach]
+    high, low = ndimage.maximum_filter(high, around), ndimage.minimum_filter(low, around)
     known = np.isfinite(high) & np.isfinite(low)
     high, low = np.where(known, high, 0.0), np.where(known, low, 0.0)
     # within bone or marrow alone there is no half-way: the surfaces around decide
-    weight = (high - low) ** 4
-    even = ndimage.uniform_filter(0.5 * (high + low) * weight, reach)
-    even /= ndimage.uniform_filter(weight, reach) + _FLAT
-    return LocalBars(np.clip(even, LOWEST, HIGHEST).astype(np.float32), factors, shape)
+    weight = (high - low) ** 8
+    even = ndimage.uniform_filter(0.5 * (high + low) * weight, around)
+    return np.asarray(even / (ndimage.uniform_filter(weight, around) + _FLAT))
 
 
 def _window(image: NDArray[Any]) -> tuple[slice, slice] | None:

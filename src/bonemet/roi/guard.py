@@ -65,7 +65,7 @@ class Guard:
     smallest_cluster_voxels: int = 8
     error_voxels: float = 0.0
     noise_sds: float = 2.5
-    local_mm: float = 0.1
+    local_mm: float = 0.04
 
     def __post_init__(self) -> None:
         sizes = (self.sigma_voxels, self.smallest_difference, self.film_voxels, self.error_voxels)

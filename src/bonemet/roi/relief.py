@@ -21,7 +21,8 @@ WIDTHS_MM = ((0.04, (0.06, 0.12)), (0.06, (0.08, 0.14)))
 _REACH_MM = 0.4  # how far from its plane a plate may lie
 _NODE_MM = 0.1  # over which width columns of voxels are taken together
 _STEEPEST = 0.5
-_EVEN_MM = 0.15  # standard deviation of the Gaussian that evens the steps of the surface
+_RIM_MM = 0.15  # how much nearer to the surface of the bone the gap is followed than the plane was sought
+_EVEN_MM = 0.1  # standard deviation of the Gaussian that evens the steps of the surface
 _UNITS = 10_000  # capacities of the graph are whole numbers: the best gap's
 _UNCUT = 100_000_000
 
@@ -76,6 +77,8 @@ def heights_above(
     inside = np.take_along_axis(inner, nearest[None], axis=0)[0]
     if not inside.any():
         return np.zeros_like(plane_mm)
+    away = ndimage.distance_transform_edt(~_largest(inside), sampling=spacing_mm[1:])
+    inside = away <= _RIM_MM
     reach, margin = round(_REACH_MM / BIN_MM), round(WIDTHS_MM[-1][1][1] / BIN_MM)
     steps = BIN_MM * np.arange(-reach - margin, reach + margin)
     columns = np.stack([_at_depth(image, level + (s + BIN_MM / 2) / spacing_mm[0]) for s in steps])
@@ -136,6 +139,14 @@ def best_surface(score: NDArray[np.float64], steepest: int) -> NDArray[np.int64]
     reached = np.zeros(sink + 1, dtype=bool)
     reached[csgraph.breadth_first_order(left, source, return_predecessors=False)] = True
     return np.asarray(reached[:source].reshape(score.shape).sum(axis=0) - 1)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest piece of a mask: the tibia's inside, not that of the fibula's head."""
+    labels, _ = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray((labels == sizes.argmax()) & mask)
 
 
 def _at_depth(image: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
