@@ -116,7 +116,7 @@ def _extremes(
         k = z // factors[0] - layers[0]
         for scan, scale in zip(scans, both, strict=True):
             image = np.asarray(scan[z])
-            window = _window(image)
+            window = held_window(image != 0)
             if window is None:
                 continue
             values = scale.normal(ndimage.uniform_filter(image[window].astype(np.float32), _SMOOTH))
@@ -143,13 +143,15 @@ def _half_way(high: NDArray[np.float32], low: NDArray[np.float32], reach: list[i
     return np.asarray(even / (ndimage.uniform_filter(weight, around) + _FLAT))
 
 
-def _window(image: NDArray[Any]) -> tuple[slice, slice] | None:
-    """Return the rows and columns that hold anything; None where none do."""
-    held = image != 0
-    rows, columns = (np.flatnonzero(held.any(axis=a)) for a in (1, 0))
-    if len(rows) == 0:
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+def held_window(held: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a mask that hold anything, with a margin; None where none do."""
+    spans = []
+    for axis, size in zip((1, 0), held.shape, strict=True):
+        found = np.flatnonzero(held.any(axis=axis))
+        if len(found) == 0:
+            return None
+        spans.append(slice(max(0, int(found[0]) - margin), min(size, int(found[-1]) + 1 + margin)))
+    return spans[0], spans[1]
 
 
 def _blocks(

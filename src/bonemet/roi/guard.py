@@ -19,7 +19,7 @@ from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.volume import SlicedArray
 from bonemet.roi import difference
-from bonemet.roi.bars import LOWEST, LocalBars, local_bars
+from bonemet.roi.bars import LOWEST, LocalBars, held_window, local_bars
 from bonemet.roi.clusters import ClusterCollector
 from bonemet.roi.composite import FORMED, KEPT, RESORBED, Change
 
@@ -291,7 +291,12 @@ def _guard_slab(
     images = [np.asarray(v[low:high]) for v in scans]
     lowest = 0.0 if local is None else LOWEST
     bones = [v >= s.threshold + lowest * s.contrast for v, s in zip(images, scales, strict=True)]
-    window = (slice(None), *_bone_window(bones, guard.reach))
+    anywhere = bones[0].any(axis=0) | bones[1].any(axis=0)
+    held = held_window(np.asarray(anywhere), guard.reach) or (
+        slice(0, 1),
+        slice(0, 1),
+    )  # elsewhere nothing changes
+    window = (slice(None), *held)
     first, second = (s.normal(v[window]) for v, s in zip(images, scales, strict=True))
     bar = 0.0 if local is None else local.planes(low, high, window[1:])
     before, after = first >= bar, second >= bar
@@ -314,19 +319,6 @@ def _guard_slab(
         (window[1].start, window[2].start),
         int(np.count_nonzero(before[inner])),
     )
-
-
-def _bone_window(masks: list[NDArray[np.bool_]], margin: int) -> tuple[slice, slice]:
-    """Return the rows and columns that hold any bone, with a margin; nothing changes outside."""
-    flat = np.logical_or.reduce([m.any(axis=0) for m in masks])
-    spans = []
-    for axis in (1, 0):
-        found = np.flatnonzero(flat.any(axis=axis))
-        size = flat.shape[1 - axis]
-        spans.append(
-            slice(max(0, found[0] - margin), min(size, found[-1] + 1 + margin)) if len(found) else slice(0, 1)
-        )
-    return spans[0], spans[1]
 
 
 def _without_film(changed: NDArray[np.bool_], bone: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
