@@ -9,7 +9,7 @@ from test_registration_shapes import LENGTH, Pose, error_voxels, image, outline,
 
 from bonemet.core.errors import InputError
 from bonemet.core.transform import Transform
-from bonemet.registration import Options, half, halfway, register
+from bonemet.registration import Growth, Options, half, halfway, register
 from bonemet.registration.rigid import rotation
 
 UPRIGHT = Pose.make(12, (3, -2), (0.3, -0.2, 0.4))
@@ -175,3 +175,17 @@ def test_halfway_both_are_turned_alike(week_0):
     index = grid.mm_to_index(knee)
     assert (index > 0).all()
     assert (index < np.array(grid.shape) - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("ends", "standing"),
+    [
+        ((0.0, 0.0), (True, True)),
+        ((-0.0044, 0.0025), (True, True)),  # none becomes shorter: the shaft was laid too far along its axis
+        ((0.006, 0.004), (False, True)),
+        ((-0.05, 0.08), (False, False)),  # so far in that something else is amiss
+        ((None, -0.001), (False, True)),
+    ],
+)
+def test_ends_that_have_not_grown_are_known(ends, standing):
+    assert Growth(*ends).standing(0.005) == standing

@@ -26,7 +26,10 @@ _FINE_POINTS: Final = 24000
 _ITERATIONS: Final = 20
 _ROBUST: Final = 3.0  # standard deviations from which a residual does not count
 _LEAST_POINTS: Final = 1000
-_STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown
+_STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown,
+_STANDING_MM: Final = (
+    0.005  # nor one by so little: the shaft alone says no better where it lies along its axis
+)
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ def _aligned(
     growth, fragments = check(Pair(*images, there.fit, bone), rng)
     if auto:
         finest = max(image.levels[0].spacing for image in images)
-        first, last = growth.standing(_STANDING * finest)
+        first, last = growth.standing(max(_STANDING * finest, _STANDING_MM))
         share = (0.0 if first else there.share[0], 1.0 if last else there.share[1])
         if share != there.share:
             again = replace(begin, fit=there.fit, spacing=2 * finest)

@@ -25,6 +25,7 @@ _ENDS: Final[dict[str, Share]] = {"proximal": (0.0, 0.065), "distal": (0.935, 1.
 _POINTS: Final = 1500
 _COARSE: Final = 150  # voxels along the bone at which pieces are compared
 _GROWTH_MM: Final = (-0.4, 2.0)  # where a grown end is looked for, outwards
+_SHRUNK_MM: Final = 0.03  # an end that lies further in has not shrunk but is not the same
 _SEEN: Final = 0.8  # least share of an end that the other image shows
 _FITS: Final = 0.6  # least agreement of a piece with itself, as a share of that of the bone's best pieces
 _BETTER: Final = 0.15  # by how much more of a piece agrees where it moved to
@@ -50,9 +51,9 @@ class Growth:
     reasons: tuple[str, ...] = ()
 
     def standing(self, least_mm: float) -> tuple[bool, bool]:
-        """Tell which ends (knee, ankle) are known to have grown less than this."""
+        """Tell which ends (knee, ankle) are known to have grown less than this; none becomes shorter."""
         ends = (self.proximal_mm, self.distal_mm)
-        first, last = (end is not None and abs(end) < least_mm for end in ends)
+        first, last = (end is not None and -_SHRUNK_MM < end < least_mm for end in ends)
         return first, last
 
     @property

@@ -23,6 +23,7 @@ from bonemet.roi.bars import LOWEST, LocalBars, held_window, local_bars
 from bonemet.roi.clusters import ClusterCollector
 from bonemet.roi.composite import FORMED, KEPT, RESORBED, Change
 
+_FOLLOWED_SDS = 1.0  # standard deviations of the noise over which a change is followed
 _SLAB_VOXELS = 8_000_000
 Spacing = tuple[float, float, float]
 
@@ -186,15 +187,16 @@ def guarded_map(
     ranges = [(a, min(a + step, depth)) for a in range(0, depth, step)]
     scans = (baseline, followup)
     scales = difference.scales(scans, thresholds, ranges, mapper)
-    least = guard.smallest_difference
+    least, followed = guard.smallest_difference, 0.0
     if guard.noise_sds > 0:
-        least = max(least, guard.noise_sds * difference.noise(scans, scales, guard.sigma_voxels, mapper))
+        noise = difference.noise(scans, scales, guard.sigma_voxels, mapper)
+        least, followed = max(least, guard.noise_sds * noise), _FOLLOWED_SDS * noise
     bars = local_bars(scans, scales, guard.local_mm, spacing_mm, mapper) if guard.local_mm > 0 else None
     kinds = _Collector((rows, columns)), _Collector((rows, columns))
     bone = 0
 
     def work(span: tuple[int, int]) -> _Slab:
-        return _guard_slab(scans, span, scales, guard, least, bars)
+        return _guard_slab(scans, span, scales, guard, (least, followed), bars)
 
     for (start, stop), slab in zip(ranges, mapper(work, ranges), strict=True):
         bone += slab.baseline_bone
@@ -282,36 +284,37 @@ def _guard_slab(
     span: tuple[int, int],
     scales: difference.Scales,
     guard: Guard,
-    least: float,
+    least: tuple[float, float],
     local: LocalBars | None,
 ) -> _Slab:
-    """Return the changes of the slices ``span``, reading as far around them as the guard reaches."""
+    """Return the changes of the slices ``span``, reading as far around them as the guard reaches.
+
+    ``least`` holds the smoothed differences of which a core is made, and over which a change is followed.
+    """
     start, stop = span
     low, high = max(0, start - guard.reach), min(scans[0].shape[0], stop + guard.reach)
     images = [np.asarray(v[low:high]) for v in scans]
     lowest = 0.0 if local is None else LOWEST
     bones = [v >= s.threshold + lowest * s.contrast for v, s in zip(images, scales, strict=True)]
     anywhere = bones[0].any(axis=0) | bones[1].any(axis=0)
-    held = held_window(np.asarray(anywhere), guard.reach) or (
-        slice(0, 1),
-        slice(0, 1),
-    )  # elsewhere nothing changes
+    nowhere = slice(0, 1), slice(0, 1)  # nothing changes where there is no bone
+    held = held_window(np.asarray(anywhere), guard.reach) or nowhere
     window = (slice(None), *held)
     first, second = (s.normal(v[window]) for v, s in zip(images, scales, strict=True))
     bar = 0.0 if local is None else local.planes(low, high, window[1:])
     before, after = first >= bar, second >= bar
     change = difference.smoothed(second - first, guard.sigma_voxels)
-    needed: NDArray[np.float32] | float = least
+    needed: NDArray[np.float32] | float = least[0]
     if guard.error_voxels:
         blurred = difference.smoothed(first, guard.sigma_voxels)
-        needed = least + np.float32(guard.error_voxels) * difference.steepness(blurred)
+        needed = least[0] + np.float32(guard.error_voxels) * difference.steepness(blurred)
     inner = slice(start - low, stop - low)
 
     def kind(changed: NDArray[np.bool_], bone: NDArray[np.bool_], more: NDArray[np.float32]) -> _Kind:
         enough = changed & (more >= needed)
         core = _without_film(enough, bone, guard.film_voxels)
         raw, big, deep = (int(np.count_nonzero(m[inner])) for m in (changed, enough, core))
-        return _Kind(((changed & (more > 0)) | core)[inner], core[inner], (raw, big, deep))
+        return _Kind(((changed & (more > least[1])) | core)[inner], core[inner], (raw, big, deep))
 
     return _Slab(
         kind(after & ~before, before, change),
