@@ -9,19 +9,18 @@ takes it, is right for each (thresholds that follow the surroundings: Waarsing 2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemet.core.context import Mapper
+from bonemet.kernels.extremes import block_extremes
 from bonemet.roi.difference import Scales, Scans
 
 LOWEST, HIGHEST = -0.12, 0.12  # limits of the threshold about the one given, in contrasts of bone
 _LAYERS = 32  # layers of nodes that are found at once
 _FLAT = 3e-5  # the eighth power of a contrast that is none
-_SMOOTH = 3  # pixels along each axis of a slice whose mean is looked at: noise has the highest values else
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,19 +114,9 @@ def _extremes(
     for z in range(layers[0] * factors[0], min(layers[1] * factors[0], depth)):
         k = z // factors[0] - layers[0]
         for scan, scale in zip(scans, both, strict=True):
-            image = np.asarray(scan[z])
-            window = held_window(image != 0)
-            if window is None:
-                continue
-            values = scale.normal(ndimage.uniform_filter(image[window].astype(np.float32), _SMOOTH))
-            cut = ndimage.minimum_filter(image[window], _SMOOTH) == 0
-            place = tuple(
-                slice(w.start // f, -(-w.stop // f)) for w, f in zip(window, factors[1:], strict=True)
-            )
-            top = _blocks(np.where(cut, -np.inf, values), window, factors, np.maximum)
-            bottom = _blocks(np.where(cut, np.inf, values), window, factors, np.minimum)
-            np.maximum(high[k][place], top, out=high[k][place])
-            np.minimum(low[k][place], bottom, out=low[k][place])
+            top, bottom = block_extremes(np.asarray(scan[z]), factors[1:])
+            np.maximum(high[k], scale.normal(top), out=high[k])
+            np.minimum(low[k], scale.normal(bottom), out=low[k])
     return high, low
 
 
@@ -141,25 +130,3 @@ def _half_way(high: NDArray[np.float32], low: NDArray[np.float32], reach: list[i
     weight = (high - low) ** 8
     even = ndimage.uniform_filter(0.5 * (high + low) * weight, around)
     return np.asarray(even / (ndimage.uniform_filter(weight, around) + _FLAT))
-
-
-def held_window(held: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice] | None:
-    """Return the rows and columns of a mask that hold anything, with a margin; None where none do."""
-    spans = []
-    for axis, size in zip((1, 0), held.shape, strict=True):
-        found = np.flatnonzero(held.any(axis=axis))
-        if len(found) == 0:
-            return None
-        spans.append(slice(max(0, int(found[0]) - margin), min(size, int(found[-1]) + 1 + margin)))
-    return spans[0], spans[1]
-
-
-def _blocks(
-    values: NDArray[Any], window: tuple[slice, slice], factors: tuple[int, int, int], of: np.ufunc
-) -> NDArray[Any]:
-    """Return the extremes over blocks of a stack's rows and columns, of values in a window of them."""
-    out = values
-    for axis, (part, factor) in enumerate(zip(window, factors[1:], strict=True)):
-        edges = np.arange(-(-(part.start + 1) // factor) * factor, part.stop, factor) - part.start
-        out = of.reduceat(out, np.concatenate([[0], edges]).astype(np.int64), axis=axis)
-    return out

@@ -19,7 +19,7 @@ from bonemet.core.context import Mapper, Tick
 from bonemet.core.errors import SettingsError
 from bonemet.core.volume import SlicedArray
 from bonemet.roi import difference
-from bonemet.roi.bars import LOWEST, LocalBars, held_window, local_bars
+from bonemet.roi.bars import LOWEST, LocalBars, local_bars
 from bonemet.roi.clusters import ClusterCollector
 from bonemet.roi.composite import FORMED, KEPT, RESORBED, Change
 
@@ -298,7 +298,7 @@ def _guard_slab(
     bones = [v >= s.threshold + lowest * s.contrast for v, s in zip(images, scales, strict=True)]
     anywhere = bones[0].any(axis=0) | bones[1].any(axis=0)
     nowhere = slice(0, 1), slice(0, 1)  # nothing changes where there is no bone
-    held = held_window(np.asarray(anywhere), guard.reach) or nowhere
+    held = _held_window(np.asarray(anywhere), guard.reach) or nowhere
     window = (slice(None), *held)
     first, second = (s.normal(v[window]) for v, s in zip(images, scales, strict=True))
     bar = 0.0 if local is None else local.planes(low, high, window[1:])
@@ -322,6 +322,17 @@ def _guard_slab(
         (window[1].start, window[2].start),
         int(np.count_nonzero(before[inner])),
     )
+
+
+def _held_window(held: NDArray[np.bool_], margin: int) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a mask that hold anything, with a margin; None where none do."""
+    spans = []
+    for axis, size in zip((1, 0), held.shape, strict=True):
+        found = np.flatnonzero(held.any(axis=axis))
+        if len(found) == 0:
+            return None
+        spans.append(slice(max(0, int(found[0]) - margin), min(size, int(found[-1]) + 1 + margin)))
+    return spans[0], spans[1]
 
 
 def _without_film(changed: NDArray[np.bool_], bone: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
