@@ -21,7 +21,17 @@ from bonemet.io import skyscan, slicefiles
 from bonemet.io.scans import open_scan
 from bonemet.io.volumes import open_volume
 from bonemet.records import table
-from bonemet.simulation import LABELS, animal, bone_in_own_frame, detector, render, scan_pose, spectrum, xray
+from bonemet.simulation import (
+    LABELS,
+    animal,
+    bone_in_own_frame,
+    detector,
+    points_in_bone,
+    render,
+    scan_pose,
+    spectrum,
+    xray,
+)
 from bonemet.simulation.motion import Jump, Motion, draw_motion
 from bonemet.simulation.phantom import phantom_in_beam
 from bonemet.simulation.phantom import truth as phantom_truth
@@ -107,9 +117,9 @@ def test_labels_and_matrices_tell_the_same_place(study):
         assert np.mean(data[tuple(index.T)] == LABELS[bone]) > 0.85
         assert planted["bones"][bone]["mirrored"] == bone.startswith("left")
         junction = planted["bones"][bone]["landmarks"]["junction"]
-        assert junction["scan_mm"] == pytest.approx(
-            (matrix @ [0, 0, junction["level_mm"], 1])[:3].tolist(), abs=1e-5
-        )
+        place = (np.linalg.inv(matrix) @ [*junction["scan_mm"], 1])[:3]
+        assert place[2] == pytest.approx(junction["level_mm"], abs=1e-5)
+        assert abs(points_in_bone(mouse, 0, bone, place)[0, 0]) < 0.1  # in the gap between tibia and fibula
         assert junction["slice"] == pytest.approx(junction["scan_mm"][2] / planted["pixel_mm"], abs=1e-3)
     left = np.argwhere(data == LABELS["left tibia"])[:, 2].mean()
     assert left < np.argwhere(data == LABELS["right tibia"])[:, 2].mean()

@@ -51,7 +51,7 @@ def test_resorbed_bone_is_measured_within_a_quarter(study):
     assert len(rows) == 2 * len(ANIMALS)
     assert rows[-1]["planted"] > 2 * rows[-2]["planted"]  # the others only remodel
     assert rows[-1]["measured"] == pytest.approx(rows[-1]["planted"], rel=0.25)
-    assert all(0 < row["measured"] < row["planted"] for row in rows)
+    assert all(0 < row["measured"] < 1.25 * row["planted"] for row in rows)
 
 
 def test_the_junction_is_found_within_five_slices(study):
