@@ -141,6 +141,8 @@ def test_junction_and_fusion_lie_in_the_gap_between_tibia_and_fibula(seed):
     mouse = animal(seed, tumour_side=None)
     marks = landmark_points(mouse, 0, "left tibia")
     levels = landmarks(mouse, 0, "left tibia")
+    turn = np.linspace(0, 2 * np.pi, 60)
+    circle = 0.15 * np.stack([np.cos(turn), np.sin(turn), np.zeros(60)], axis=1)
     for name, into_bone in (("junction", -0.1), ("fusion", 0.1)):
         place = marks[name]
         assert place[2] == levels[name]
@@ -149,8 +151,7 @@ def test_junction_and_fusion_lie_in_the_gap_between_tibia_and_fibula(seed):
         )
         assert past[0] < 0 <= before[0]
         assert abs(here[0]) < 0.04
-        step = 0.15 * np.array([np.cos(t := np.linspace(0, 2 * np.pi, 60)), np.sin(t), 0 * t]).T
-        around = points_in_bone(mouse, 0, "left tibia", place - [0, 0, into_bone] + step)[:, 0] < 0
+        around = points_in_bone(mouse, 0, "left tibia", place - [0, 0, into_bone] + circle)[:, 0] < 0
         assert np.count_nonzero(around != np.roll(around, 1)) == 4  # bone on two sides, and clear between
 
 

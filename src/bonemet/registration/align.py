@@ -26,10 +26,10 @@ _FINE_POINTS: Final = 24000
 _ITERATIONS: Final = 20
 _ROBUST: Final = 3.0  # standard deviations from which a residual does not count
 _LEAST_POINTS: Final = 1000
-_STANDING: Final = 0.25  # an end that moved by less than this share of a voxel has not grown,
-_STANDING_MM: Final = (
-    0.005  # nor one by so little: the shaft alone says no better where it lies along its axis
-)
+# An end has not grown that moved by less than this share of a voxel, or by so little: the smooth shaft alone
+# says no better where it lies along its axis.
+_STANDING: Final = 0.25
+_STANDING_MM: Final = 0.005
 
 
 @dataclass(frozen=True)

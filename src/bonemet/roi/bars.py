@@ -17,6 +17,7 @@ from scipy import ndimage
 from bonemet.core.context import Mapper
 from bonemet.kernels.extremes import block_extremes
 from bonemet.roi.difference import Scales, Scans
+from bonemet.roi.lesions import coarse_shape
 
 LOWEST, HIGHEST = -0.12, 0.12  # limits of the threshold about the one given, in contrasts of bone
 _LAYERS = 32  # layers of nodes that are found at once
@@ -91,7 +92,7 @@ def local_bars(
     z, y, x = (max(1, round(radius_mm / 2 / s)) for s in spacing_mm)
     factors = (z, y, x)
     reach = [max(1, round(radius_mm / (s * f))) for s, f in zip(spacing_mm, factors, strict=True)]
-    nodes = np.zeros([-(-n // f) for n, f in zip(shape, factors, strict=True)], np.float16)
+    nodes = np.zeros(coarse_shape(shape, factors), np.float16)
 
     def part(first: int) -> None:
         last = min(first + _LAYERS, len(nodes))
@@ -109,7 +110,7 @@ def _extremes(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the highest and the lowest value of both scans in the blocks of some layers."""
     depth, rows, columns = scans[0].shape
-    size = (layers[1] - layers[0], -(-rows // factors[1]), -(-columns // factors[2]))
+    size = (layers[1] - layers[0], *coarse_shape((depth, rows, columns), factors)[1:])
     high, low = np.full(size, -np.inf, np.float32), np.full(size, np.inf, np.float32)
     for z in range(layers[0] * factors[0], min(layers[1] * factors[0], depth)):
         k = z // factors[0] - layers[0]

@@ -2,8 +2,8 @@
 
 Noise and a misalignment of a fraction of a voxel change the surface of every unchanged bone, so beside the
 raw count of changed voxels stands a guarded one, and the voxels that it counts. A change is found by its
-core, which noise and misalignment cannot make, and followed from there as far as the scans differ alike. What
-is bone is told here by the threshold at each place (:mod:`bonemet.roi.bars`).
+core, which noise and misalignment cannot make, and followed from there as far as the scans differ alike and
+by more than their noise. What is bone is told here by the threshold at each place (:mod:`bonemet.roi.bars`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Guard:
     noise makes and than the registration's error explains; where asked for, when it lies deeper than a
     surface film; and when enough of such voxels hang together (26-connected). A change is its core and all
     voxels that crossed the threshold the same way and hang together with it, as long as the smoothed
-    difference has the same sign. The difference is smoothed, not each scan, since smoothing each takes thin
-    trabeculae away before they are compared.
+    difference has the same sign and exceeds one standard deviation of its noise. The difference is smoothed,
+    not each scan, since smoothing each takes thin trabeculae away before they are compared.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Guard:
         baseline's gradient times the error; a core's difference must exceed that on top.
     noise_sds
         A core's difference is at least so many standard deviations of the noise that is found in the smoothed
-        difference well within bone.
+        difference well within bone; 0 asks nothing of the noise, neither of a core nor of what is followed.
     local_mm
         Within which distance the values decide the threshold at a place; 0 for one threshold everywhere.
     """
@@ -292,6 +292,7 @@ def _guard_slab(
     ``least`` holds the smoothed differences of which a core is made, and over which a change is followed.
     """
     start, stop = span
+    least_core, least_followed = least
     low, high = max(0, start - guard.reach), min(scans[0].shape[0], stop + guard.reach)
     images = [np.asarray(v[low:high]) for v in scans]
     lowest = 0.0 if local is None else LOWEST
@@ -304,17 +305,17 @@ def _guard_slab(
     bar = 0.0 if local is None else local.planes(low, high, window[1:])
     before, after = first >= bar, second >= bar
     change = difference.smoothed(second - first, guard.sigma_voxels)
-    needed: NDArray[np.float32] | float = least[0]
+    needed: NDArray[np.float32] | float = least_core
     if guard.error_voxels:
         blurred = difference.smoothed(first, guard.sigma_voxels)
-        needed = least[0] + np.float32(guard.error_voxels) * difference.steepness(blurred)
+        needed = least_core + np.float32(guard.error_voxels) * difference.steepness(blurred)
     inner = slice(start - low, stop - low)
 
     def kind(changed: NDArray[np.bool_], bone: NDArray[np.bool_], more: NDArray[np.float32]) -> _Kind:
         enough = changed & (more >= needed)
         core = _without_film(enough, bone, guard.film_voxels)
         raw, big, deep = (int(np.count_nonzero(m[inner])) for m in (changed, enough, core))
-        return _Kind(((changed & (more > least[1])) | core)[inner], core[inner], (raw, big, deep))
+        return _Kind(((changed & (more > least_followed)) | core)[inner], core[inner], (raw, big, deep))
 
     return _Slab(
         kind(after & ~before, before, change),
