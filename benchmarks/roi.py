@@ -249,7 +249,8 @@ def follow(pair: cases.Pair) -> Followed:
     found = register(pair.fixed, pair.moving)
     grid = pair.fixed.grid
     before = np.asarray(pair.fixed.data)
-    after = resample(pair.moving.array(), pair.moving.grid, grid, found.transform, order="cubic")
+    moving = pair.moving
+    after = resample(moving.array(), moving.grid, grid, found.transform, order="cubic", pieces=found.pieces)
     bar = choose_threshold(pair.fixed)
     coarse = coarse_bone(before, grid, bar), coarse_bone(after, grid, bar)
     growth = found.growth

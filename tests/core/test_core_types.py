@@ -12,7 +12,7 @@ from bonemet.core.grid import Grid
 from bonemet.core.ids import ScanKey
 from bonemet.core.measure import Measure
 from bonemet.core.scan import ConeGeometry
-from bonemet.core.transform import Transform, TransformKind
+from bonemet.core.transform import Piece, Transform, TransformKind
 from bonemet.core.volume import Volume
 
 
@@ -128,3 +128,12 @@ def test_a_volume_crop_keeps_numbers_at_their_place():
     assert part.grid.origin_mm == (1.5, 1.0, 0.5)
     with pytest.raises(InputError, match="fit"):
         Volume(data, Grid.isotropic((4, 5, 7), 0.5), Quantity(Kind.GREY))
+
+
+@given(transforms(), transforms(), st.tuples(*[st.floats(-50, 50)] * 3), st.tuples(*[st.floats(-1, 1)] * 3))
+def test_a_piece_is_the_same_seen_through_another_map(own, first, point, normal):
+    piece = Piece(own, np.array(normal), 3.0)
+    seen = piece.after(first)
+    there = first.apply(point)
+    assert seen.transform.apply(point) == pytest.approx(own.apply(there), abs=1e-6)
+    assert seen.normal @ point - seen.level == pytest.approx(piece.normal @ there - piece.level, abs=1e-6)

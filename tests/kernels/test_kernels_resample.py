@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
-from bonemet.core.transform import Transform
+from bonemet.core.transform import Piece, Transform
 from bonemet.kernels.blocks import BLOCK, SLAB, occupancy
 from bonemet.kernels.interpolate import ORDERS, TABLE_STEPS, smooth_gradients, smooth_samples, weight_table
 from bonemet.kernels.pyramid import pool, pooled_grid
@@ -281,3 +281,27 @@ def test_slices_read_as_they_are_needed_give_the_same_bytes(order, dtype):
         assert np.array_equal(np.concatenate(slabs), whole)
         assert disk.reads.max() <= 1
         assert len(slabs) > 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda n: np.linalg.norm(n) > 0.2),
+    st.floats(-0.5, 0.5),
+    st.sampled_from([np.uint8, np.float32, np.bool_]),
+)
+def test_a_piece_has_its_own_transform(normal, level, dtype):
+    image = lump().astype(bool) if dtype == np.bool_ else lump(dtype=dtype)
+    grid, onto = Grid(image.shape, (0.05,) * 3), Grid((33, 40, 45), (0.06,) * 3, (-0.3, -0.1, -0.2))
+    one, other = turned((5, -8, 20), onto, grid), turned((-20, 3, 10), onto, grid, (0.2, 0.1, -0.1))
+    piece = Piece(other, np.array(normal), float(np.array(normal) @ onto.centre_mm) + level)
+    found = resample(image, grid, onto, one, order="cubic", pieces=[piece])
+    index = np.indices(onto.shape).reshape(3, -1).T
+    distance = onto.index_to_mm(index) @ piece.normal - piece.level
+    inside = piece.holds(onto.index_to_mm(index))
+    clear = np.abs(distance) > 1e-9  # on the plane itself rounding decides
+    assert (inside == (distance >= 0))[clear].all()
+    parts = [resample(image, grid, onto, t, order="cubic").ravel() for t in (one, other)]
+    assert np.array_equal(found.ravel()[clear], np.where(inside, parts[1], parts[0])[clear])
+    assert found.dtype == image.dtype
+    slabs = resampled(image, grid, onto, one, order="cubic", pieces=[piece])
+    assert np.array_equal(np.concatenate([slab.copy() for slab in slabs]), found)

@@ -9,12 +9,14 @@ from test_registration_shapes import LENGTH, Pose, error_voxels, image, outline,
 
 from bonemet.core.errors import InputError
 from bonemet.core.transform import Transform
+from bonemet.kernels.resample import resample
 from bonemet.registration import Growth, Options, half, halfway, register
 from bonemet.registration.rigid import rotation
 
 UPRIGHT = Pose.make(12, (3, -2), (0.3, -0.2, 0.4))
 LATER = Pose.make(-100, (10, 8), (1, 1, 2))
 PLATE = 1.2
+FOCI = [(0.4, -0.6, 2.5, 1.2), (-0.3, 0.2, 3.4, 0.9)]
 
 
 def grown(proximal, distal):
@@ -111,9 +113,33 @@ def test_a_broken_bone_is_marked(week_0, at, degrees, shift):
     assert any("broken" in reason for reason in found.reasons)
 
 
+@pytest.mark.parametrize(
+    ("at", "degrees", "shift"),
+    [(2.4, (6, 0, 5), (0.2, 0, 0)), (2.4, (-5, 4, -6), (-0.1, 0.2, 0)), (9, (0, 9, 0), (0, 0.2, 0))],
+)
+def test_a_piece_that_broke_off_is_put_back(week_0, at, degrees, shift):
+    later = image(LATER, shape=broken(at, degrees, np.array(shift)), noise=8, seed=5)
+    found = register(week_0, later)
+    (fragment,) = found.fragments
+    edge = fragment.last if fragment.first == 0 else fragment.first
+    assert edge == pytest.approx(at / LENGTH, abs=0.03)
+    bone = week_0.array() > 75
+
+    def differ(scan, pieces):
+        back = resample(scan.array(), scan.grid, week_0.grid, found.transform, pieces=pieces) > 75
+        return (bone ^ back).sum() / bone.sum()
+
+    assert differ(later, ()) > 0.1
+    assert differ(later, found.pieces) < differ(image(LATER, noise=8, seed=6), ()) + 0.02
+
+
+def test_a_moved_end_of_a_growing_bone_is_no_fragment(week_0):
+    found = register(week_0, image(LATER, shape=grown(0.6, 0.2), lesions=FOCI, noise=8, seed=5))
+    assert found.fragments == ()
+
+
 def test_lost_bone_is_no_fragment(week_0):
-    foci = [(0.4, -0.6, 2.5, 1.2), (-0.3, 0.2, 3.4, 0.9)]
-    found = register(week_0, image(LATER, lesions=foci, noise=8, seed=5))
+    found = register(week_0, image(LATER, lesions=FOCI, noise=8, seed=5))
     assert found.fragments == ()
     assert not found.review, found.reasons
 

@@ -7,7 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
-from test_registration_shapes import Pose, error_voxels, image
+from test_registration_growth import broken
+from test_registration_shapes import LENGTH, Pose, error_voxels, image
 
 from bonemet.api.registration import CTRegistration
 from bonemet.core.calibration import Kind, Quantity
@@ -17,6 +18,7 @@ from bonemet.engine.context import ThreadContext
 from bonemet.io import sidecar, stacks
 from bonemet.io.transforms import read_transform, write_transform
 from bonemet.io.volumes import open_volume
+from bonemet.kernels.resample import resample
 from bonemet.stages.carry import carry
 from bonemet.stages.orient import orient
 from bonemet.stages.register import register
@@ -380,3 +382,24 @@ def test_a_review_file_holds_a_pose_and_a_persons_word(study, tmp_path):
         with pytest.raises((SettingsError, MissingInputError), match=says):
             register(later, week_0, tmp_path / "no", pose=review)
     assert not (tmp_path / "no").exists()
+
+
+def test_a_broken_bone_is_written_with_its_piece_put_back(study, tmp_path):
+    later = image(LATER, shape=broken(2.4, (6, 0, 5), np.array((0.3, 0, 0))), voxel=VOXEL, noise=4, seed=3)
+    moving = put(tmp_path / "871 week 4 left tibia", later, "871 week 4 left tibia")
+    fixed = study / "Seg-CT/week 0/871 week 0 left tibia"
+    done = register(moving, fixed, tmp_path / "out")
+    (fragment,) = done.results["fragments"]
+    assert (fragment["first"], fragment["last"]) == (0, pytest.approx(2.4 / LENGTH, abs=0.04))
+    assert done.results["review"]
+    own = read_transform(tmp_path / "out.piece1.tfm")
+    assert np.allclose(own.matrix, fragment["matrix"])
+    written, there = open_volume(tmp_path / "out").array() > 75, open_volume(fixed).array() > 75
+    index = np.argwhere(there)
+    inside = open_volume(fixed).grid.index_to_mm(index) @ fragment["normal"] >= fragment["level_mm"]
+    assert written[tuple(index[inside].T)].mean() > 0.9
+    # the main transform alone would have missed half of it
+    alone = resample(
+        later.array(), later.grid, open_volume(fixed).grid, Transform(np.array(done.results["matrix"]))
+    )
+    assert (alone > 75)[tuple(index[inside].T)].mean() < 0.7

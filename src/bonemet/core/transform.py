@@ -79,3 +79,34 @@ class Transform:
         order = list(TransformKind)
         kind = max(self.kind, first.kind, key=order.index)
         return type(self)(np.asarray(self.matrix @ first.matrix, dtype=np.float64), kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What lies on one side of a plane through the FIXED image and has a transform of its own.
+
+    So the piece that broke off a bone is put back where it was.
+
+    Attributes
+    ----------
+    transform
+        Takes points of this piece to points of the moving image.
+    normal
+        (3,) direction (x, y, z) into the piece, across the plane.
+    level
+        In mm: the piece's points lie at least as far along the normal.
+    """
+
+    transform: Transform
+    normal: NDArray[np.float64]
+    level: float
+
+    def holds(self, points_mm: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which points (..., 3) of the fixed image lie in the piece."""
+        return np.asarray(points_mm @ self.normal >= self.level)
+
+    def after(self, first: Transform) -> Self:
+        """Return the piece as points see it that ``first`` takes to the fixed image."""
+        normal = np.asarray(first.matrix[:3, :3].T @ self.normal)
+        level = self.level - float(self.normal @ first.matrix[:3, 3])
+        return type(self)(self.transform.after(first), normal, level)

@@ -7,7 +7,7 @@ slices are at hand that the next output slices need.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError
 from bonemet.core.grid import Grid
-from bonemet.core.transform import Transform
+from bonemet.core.transform import Piece, Transform
 from bonemet.core.volume import SlicedArray
 from bonemet.kernels.blocks import CELL, SLAB, fill_slab, occupancy
 from bonemet.kernels.interpolate import Order, weight_table
@@ -32,6 +32,7 @@ def resample(
     transform: Transform,
     *,
     order: Order = "linear",
+    pieces: Sequence[Piece] = (),
     mapper: Mapper = map,
 ) -> NDArray[Any]:
     """Return the moving image on the fixed grid.
@@ -51,6 +52,8 @@ def resample(
     order
         ``linear``; ``cubic`` (Keys' convolution), ``sinc`` (Lanczos, radius 5), or ``nearest`` for
         labels and masks.
+    pieces
+        Parts of the fixed image that have transforms of their own.
     mapper
         Spreads slabs of the output over threads; the result does not depend on it.
 
@@ -65,6 +68,11 @@ def resample(
         If the image does not fit its grid, or holds numbers of another type.
     """
     job = _job(moving, moving_grid, fixed_grid, transform, order, mapper)
+    if pieces:
+        parts = resampled(
+            moving, moving_grid, fixed_grid, transform, order=order, pieces=pieces, mapper=mapper
+        )
+        return np.concatenate(list(parts))
     out = np.zeros(fixed_grid.shape, job.window.dtype)
     for _ in job.slabs(out):
         pass
@@ -78,6 +86,7 @@ def resampled(
     transform: Transform,
     *,
     order: Order = "linear",
+    pieces: Sequence[Piece] = (),
     mapper: Mapper = map,
 ) -> Iterator[NDArray[Any]]:
     """Yield the moving image on the fixed grid, slab by slab, as :func:`resample` does.
@@ -91,7 +100,27 @@ def resampled(
         Slices (z, y, x) in order, some at a time.
     """
     job = _job(moving, moving_grid, fixed_grid, transform, order, mapper)
-    return (slab.view(moving.dtype) for slab in job.slabs())
+    slabs: Iterator[NDArray[Any]] = (slab.view(moving.dtype) for slab in job.slabs())
+    for piece in pieces:
+        own = _job(moving, moving_grid, fixed_grid, piece.transform, order, mapper).slabs()
+        slabs = _put_in(slabs, own, piece, fixed_grid)
+    return slabs
+
+
+def _put_in(
+    slabs: Iterator[NDArray[Any]], own: Iterator[NDArray[Any]], piece: Piece, grid: Grid
+) -> Iterator[NDArray[Any]]:
+    """Yield slabs with what lies in a piece taken from others."""
+    # points are linear in the index, and so is how far they lie along the plane's normal
+    x, y, z, start = piece.normal @ grid.matrix[:3]
+    across = x * np.arange(grid.shape[2]) + y * np.arange(grid.shape[1])[:, None]
+    first = 0
+    for slab, other in zip(slabs, own, strict=True):
+        depth = start + z * np.arange(first, first + len(slab))
+        inside = across + depth[:, None, None] >= piece.level
+        slab[inside] = other.view(slab.dtype)[inside]
+        first += len(slab)
+        yield slab
 
 
 def _job(

@@ -2,8 +2,9 @@
 
 from bonemet.registration._itk import register_published
 from bonemet.registration.align import METRICS, Options, Registration, judge, register
-from bonemet.registration.checks import Fragment, Growth
+from bonemet.registration.broken import Fragment
 from bonemet.registration.cohort import MeanShape, mean_shape
+from bonemet.registration.growth import Growth
 from bonemet.registration.part import NAMED as PARTS
 from bonemet.registration.reference import AnatomicalFrame, Model, anatomical_frame, frame_by_model
 from bonemet.registration.symmetric import half, halfway

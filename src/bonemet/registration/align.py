@@ -10,12 +10,14 @@ import numpy as np
 
 from bonemet.core.context import Mapper
 from bonemet.core.errors import InputError, SettingsError
-from bonemet.core.transform import Transform, TransformKind
+from bonemet.core.transform import Piece, Transform, TransformKind
 from bonemet.core.volume import Volume
 from bonemet.registration import drift, levels, part, pose, quality, rigid, trust
-from bonemet.registration.checks import Fragment, Growth, Pair, check
+from bonemet.registration.broken import Fragment, find_fragments, unbroken
+from bonemet.registration.growth import Growth, growth_of
 from bonemet.registration.levels import Level, Pyramid
 from bonemet.registration.part import Part, Share
+from bonemet.registration.pieces import Pair
 from bonemet.registration.quality import Quality, ramp
 from bonemet.registration.rigid import Fit, Points
 from bonemet.registration.search import Search, search
@@ -127,7 +129,7 @@ class Registration:
     growth
         Along the long axis; None where the map is not rigid.
     fragments
-        Pieces of the shaft that moved; none in a whole bone.
+        Pieces that have broken off and moved; none in a whole bone.
     """
 
     transform: Transform
@@ -147,6 +149,11 @@ class Registration:
     inverse_error_um: float | None = None
     growth: Growth | None = None
     fragments: tuple[Fragment, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The fragments' own places."""
+        return tuple(fragment.piece for fragment in self.fragments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,16 +314,37 @@ def _aligned(
     there = _refine_down(images, begin, options, (bone, part.CORE if auto else share), rng)
     if not rigid_map:
         return there, None, ()
-    growth, fragments = check(Pair(*images, there.fit, bone), rng)
+    fragments, usual = find_fragments(Pair(*images, there.fit, bone), rng)
+    if fragments:
+        fit, rest = unbroken(there.fit, there.share, fragments)
+        there = _refined_more(images, replace(begin, fit=fit), there, options, (bone, rest), rng)
+        fragments, usual = find_fragments(Pair(*images, there.fit, bone), rng)
+    growth = growth_of(Pair(*images, there.fit, bone), fragments, usual, rng)
     if auto:
         finest = max(image.levels[0].spacing for image in images)
         first, last = growth.standing(max(_STANDING * finest, _STANDING_MM))
+        # an end that has broken off stands with its fragment, not with the rest
+        first = first and all(f.first > 0 for f in fragments)
+        last = last and all(f.last < 1 for f in fragments)
         share = (0.0 if first else there.share[0], 1.0 if last else there.share[1])
         if share != there.share:
-            again = replace(begin, fit=there.fit, spacing=2 * finest)
-            more = _refine_down(images, again, options, (bone, share), rng)
-            there = replace(more, steps=there.steps + more.steps)
+            again = replace(begin, fit=there.fit)
+            there = _refined_more(images, again, there, options, (bone, share), rng)
     return there, growth, fragments
+
+
+def _refined_more(
+    images: Images,
+    begin: _Begin,
+    there: _Refined,
+    options: Options,
+    where: tuple[Part, Share],
+    rng: np.random.Generator,
+) -> _Refined:
+    """Return the pose refined once more at the finest size, on another part of the bone."""
+    finest = max(image.levels[0].spacing for image in images)
+    more = _refine_down(images, replace(begin, spacing=2 * finest), options, where, rng)
+    return replace(more, steps=there.steps + more.steps)
 
 
 def _refine_down(
@@ -385,14 +413,11 @@ def _growth_notes(growth: Growth | None, share: Share) -> tuple[str, ...]:
 
 
 def _fragment_reasons(fragments: Sequence[Fragment]) -> tuple[str, ...]:
-    """Return one sentence on pieces that moved."""
-    if not fragments:
-        return ()
-    first, last = min(f.first for f in fragments), max(f.last for f in fragments)
-    moved = max(f.moved_mm for f in fragments)
-    return (
-        f"The shaft from {first:.0%} to {last:.0%} of the length lies {moved:.2f} mm elsewhere than the "
-        "rest: a broken bone?",
+    """Return one sentence on each piece that moved."""
+    return tuple(
+        f"The bone from {f.first:.0%} to {f.last:.0%} of the length lies {f.moved_mm:.2f} mm elsewhere than "
+        "the rest: a broken bone? That piece is put back where it was; look at both sides of the break."
+        for f in fragments
     )
 
 

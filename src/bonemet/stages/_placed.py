@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bonemet.core.context import Context
 from bonemet.core.errors import InputError, SettingsError
 from bonemet.core.grid import Grid
 from bonemet.core.ids import SIDES
-from bonemet.core.transform import Transform
+from bonemet.core.transform import Piece, Transform
 from bonemet.core.volume import SlicedArray, Volume
 from bonemet.io import output, stacks
 from bonemet.io.transforms import write_transform
@@ -104,12 +104,15 @@ def write(
     transform: Transform,
     order: Order,
     context: Context,
+    pieces: Sequence[Piece] = (),
 ) -> None:
-    """Write a volume on a grid as slices, some at a time."""
+    """Write a volume on a grid as slices, some at a time; pieces that broke off have their own places."""
     name = called(moving, transform)
 
     def slices() -> Iterator[NDArray[Any]]:
-        made = resampled(moving.data, moving.grid, grid, transform, order=order, mapper=context.map)
+        made = resampled(
+            moving.data, moving.grid, grid, transform, order=order, pieces=pieces, mapper=context.map
+        )
         with context.progress("write", grid.shape[0]) as tick:
             for slab in made:
                 for plane in slab:

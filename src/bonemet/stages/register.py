@@ -16,7 +16,7 @@ from bonemet.dataset import poses
 from bonemet.io.transforms import read_transform
 from bonemet.io.volumes import open_volume
 from bonemet.kernels.interpolate import Order
-from bonemet.registration import Options, Registration, halfway, judge, register_published
+from bonemet.registration import Fragment, Options, Registration, halfway, judge, register_published
 from bonemet.registration import register as align
 from bonemet.registration.part import AUTO, Share
 from bonemet.stages import _placed
@@ -142,7 +142,9 @@ def register(
         if place.elsewhere:
             results["fixed_matrix"] = found.transform.matrix.tolist()
             files.append(_placed.beside(target, to_fixed, ".fixed"))
-        _placed.write(partial, here, grid, whole, interpolation, context)
+        pieces = [piece.after(to_fixed) for piece in found.pieces]
+        files += [_placed.beside(target, p.transform, f".piece{n}") for n, p in enumerate(pieces, start=1)]
+        _placed.write(partial, here, grid, whole, interpolation, context, pieces)
         return _placed.product(here, grid, whole, results, files)
 
     more = [Path(p) for p in (pose, *place.inputs) if p is not None]
@@ -260,5 +262,18 @@ def _checks(found: Registration) -> dict[str, Any]:
     return {
         "inverse_error_um": found.inverse_error_um,
         "growth": ends | rest if growth else None,
-        "fragments": [{"first": f.first, "last": f.last, "moved_mm": f.moved_mm} for f in found.fragments],
+        "fragments": [_as_results(fragment) for fragment in found.fragments],
+    }
+
+
+def _as_results(fragment: Fragment) -> dict[str, Any]:
+    """Return where a fragment lies in FIXED, its own matrix, and the plane of the break."""
+    piece = fragment.piece
+    return {
+        "first": fragment.first,
+        "last": fragment.last,
+        "moved_mm": fragment.moved_mm,
+        "matrix": piece.transform.matrix.tolist(),
+        "normal": piece.normal.tolist(),
+        "level_mm": piece.level,
     }
