@@ -32,7 +32,10 @@ _BESIDE_PLATES: Final = (0.13, 0.87)  # the pieces before the shaft, from the gr
 _BETTER: Final = 0.15  # by how much more of a piece agrees where it moved to
 _AGREES: Final = 0.5  # least agreement of a piece where it moved to
 _MOVED_VOXELS: Final = 1.5
-_MOVED_ASIDE_VOXELS: Final = 0.6  # beside the growth plates, where only what is not along the bone counts
+_BETTER_ASIDE: Final = 0.05  # at the growth plates, than growth explains, which moves nothing aside
+_MOVED_ASIDE_VOXELS: Final = 0.6
+_POOR: Final = 0.5  # agreement below which a piece is looked for further away
+_POOR_AT_PLATES: Final = 0.75
 _GROWTH_MM: Final = np.arange(0.06, 1.5, 0.06)  # shifts along the bone that growth explains
 _REACH_MM: Final = 0.4  # steps by which a piece that fits nowhere is looked for
 _BREAK: Final = 0.15  # shares of the length within which a break lies beyond the last piece that moved
@@ -76,6 +79,10 @@ class _Pieces:
     def agreements(self) -> list[float]:
         """Of the pieces of the shaft."""
         return [fit.agreement for fit in self.fits[1:-1]]
+
+    def at_plate(self, n: int) -> bool:
+        """Tell whether a piece lies at a growth plate, where growth moves it along the bone."""
+        return n in (0, len(self.fits) - 1)
 
 
 def find_fragments(pair: Pair, rng: np.random.Generator) -> tuple[tuple[Fragment, ...], float]:
@@ -140,10 +147,10 @@ def _moved(
     for n in way:
         fit = _elsewhere(pair, pieces, n, start, rng)
         gap = pair.moved(fit.matrix, pieces.points[n])
-        least = _MOVED_VOXELS
-        if n in (0, len(pieces.fits) - 1):  # growth moves what lies at the plates along the bone
-            gap, least = gap - (gap @ along).mean() * along, _MOVED_ASIDE_VOXELS
-        better = fit.agreement - pieces.fits[n].agreement > _BETTER
+        least, more = _MOVED_VOXELS, _BETTER
+        if pieces.at_plate(n):
+            gap, least, more = gap - (gap @ along).mean() * along, _MOVED_ASIDE_VOXELS, _BETTER_ASIDE
+        better = fit.agreement - pieces.fits[n].agreement > more
         agrees = fit.agreement > max(FITS * usual, _AGREES)
         start = pair.pose.matrix
         if better and agrees and float(np.linalg.norm(gap, axis=1).mean()) > least * voxel:
@@ -159,8 +166,10 @@ def _elsewhere(
     share, points, here = pieces.shares[n], pieces.points[n], pieces.fits[n]
     if not len(points.mm):
         return here
-    starts = [here.matrix, start]
-    if here.agreement < 0.5:
+    starts = [pair.pose.matrix, start]
+    if pieces.at_plate(n):
+        starts.append(here.matrix)
+    if here.agreement < (_POOR_AT_PLATES if pieces.at_plate(n) else _POOR):
         steps = np.vstack([np.eye(3), -np.eye(3)]) * _REACH_MM
         starts += [start @ shift(step) for step in steps]
         starts += [_near(pair, share, matrix, rng) for matrix in starts]
