@@ -39,6 +39,7 @@ _POOR_AT_PLATES: Final = 0.75
 _GROWTH_MM: Final = np.arange(0.06, 1.5, 0.06)  # shifts along the bone that growth explains
 _REACH_MM: Final = 0.4  # steps by which a piece that fits nowhere is looked for
 _BREAK: Final = 0.15  # shares of the length within which a break lies beyond the last piece that moved
+_LEAST: Final = 0.03  # of a piece that moved, at least so much belongs to the fragment
 _BREAK_POINTS: Final = 6000
 _SLOPES: Final = np.linspace(-0.75, 0.75, 16)  # of the break against a plane across the bone
 _ROUNDS: Final = 2  # of pose and break in turns
@@ -184,6 +185,8 @@ def _near(
     """Return a pose refined on coarser images, in which a piece is seen from further away."""
     level_f, level_m = pair.levels(0.5)
     points = pair.points(share, level_f, rng)
+    if not len(points.mm):
+        return matrix
     return rigid.refine(points, level_m, matrix, iterations=10, tolerance=0.02, width=6.0).matrix
 
 
@@ -195,7 +198,11 @@ def _fragment(pair: Pair, inner: Share, fit: Fit, at_knee: bool, rng: np.random.
     for _ in range(_ROUNDS):
         matrix, points = _refined(pair, share, matrix, rng)
         piece, place = _broken_at(pair, window, matrix, at_knee, rng)
-        share = (PLATES[0], place) if at_knee else (place, PLATES[1])
+        share = (
+            (PLATES[0], max(place, inner[0] + _LEAST))
+            if at_knee
+            else (min(place, inner[1] - _LEAST), PLATES[1])
+        )
     moved = float(np.linalg.norm(pair.moved(matrix, points), axis=1).mean())
     first, last = (0.0, place) if at_knee else (place, 1.0)
     return Fragment(first, last, moved, piece)
