@@ -25,13 +25,14 @@ from bonemet.kernels.resample import resample
 from bonemet.registration.align import register
 from bonemet.roi.composite import composite
 from bonemet.roi.fibula import remove_fibula
-from bonemet.roi.guard import Guard, guarded_map
+from bonemet.roi.guard import Guard, GuardedMap, guarded_map
 from bonemet.roi.junction import find_junction
 from bonemet.roi.landmarks import Landmarks, find_landmarks
 from bonemet.roi.lesions import CoarseBone
+from bonemet.roi.volume import bone_voxels
 from bonemet.simulation import change_truth, landmarks, points_in_fibula
 from bonemet.simulation.skeleton import long_bone, plate_surface
-from bonemet.stages._growth import Known, without_growth
+from bonemet.stages._growth import Beyond, Known, without_growth
 from bonemet.stages.composite import choose_threshold
 
 FULL = (1538, 509, 539)
@@ -227,13 +228,26 @@ class Followed:
     known: Known
     expected_mm: float
 
-    def change(self, guard: Guard) -> dict[str, float]:
-        """Return what came and went (mm3) under a guard, growth left out, as `composite` counts it."""
+    def found(self, guard: Guard) -> tuple[GuardedMap, Beyond | None]:
+        """Return what came and went under a guard, and what tells bone beyond grown plates, left out."""
         error = guard.error_voxels or self.expected_mm / self.grid.spacing_mm[0]
         wary = guard if guard in (RAW, RAW_LOCAL) else replace(guard, error_voxels=error)
         found = guarded_map(self.before, self.after, (self.bar, self.bar), wary, self.grid.spacing_mm)
-        _, found, _ = without_growth(found, self.grid, self.coarse, self.marks, self.known)
-        return found.change.as_mm3(self.grid.voxel_mm3)
+        _, found, beyond = without_growth(found, self.grid, self.coarse, self.marks, self.known)
+        return found, beyond
+
+    def change(self, guard: Guard) -> dict[str, float]:
+        """Return what came and went (mm3) under a guard, as `composite` counts it."""
+        return self.found(guard)[0].change.as_mm3(self.grid.voxel_mm3)
+
+    def net_mm3(self) -> float:
+        """Return the net change of the scans' bone volumes, as `composite` tells it."""
+        found, beyond = self.found(RAW_LOCAL)
+        first, last = (
+            bone_voxels(scan, scale, RAW_LOCAL.local_mm, self.grid.spacing_mm, without=beyond)
+            for scan, scale in zip((self.before, self.after), found.scales, strict=True)
+        )
+        return (last - first) * self.grid.voxel_mm3
 
 
 def coarse_bone(scan: NDArray[Any], grid: Grid, bar: float) -> CoarseBone:
@@ -270,7 +284,7 @@ def changes(start: int, count: int, voxel_mm: float) -> list[Figure]:
         seen = follow(pair)
         planted = truth["formed_mm3"] - truth["resorbed_mm3"]
         guarded = seen.change(Guard())
-        nets.append((seen.change(RAW_LOCAL)["net_mm3"] - planted) / bone)
+        nets.append((seen.net_mm3() - planted) / bone)
         nets_raw.append((seen.change(RAW)["net_mm3"] - planted) / bone)
         kinds = [k for k in ("formed_mm3", "resorbed_mm3") if truth[k] >= 0.05 * bone]
         volumes += (own := [guarded[k] / truth[k] - 1 for k in kinds])

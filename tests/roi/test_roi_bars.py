@@ -8,6 +8,7 @@ from bonemet.engine.context import ThreadContext
 from bonemet.roi.bars import HIGHEST, LOWEST, LocalBars, local_bars
 from bonemet.roi.difference import Scale
 from bonemet.roi.guard import Guard, guarded_change, guarded_map
+from bonemet.roi.volume import bone_voxels
 
 SPACING = (0.02, 0.02, 0.02)
 BOTH = (Scale(125.0, 130.0),) * 2
@@ -78,3 +79,29 @@ def test_bone_of_a_slice_is_told_by_the_same_thresholds_in_both_scans():
     masks = [np.stack(m) for m in zip(*(found.bone(z, before[z], after[z]) for z in range(70)), strict=True)]
     assert np.count_nonzero(masks[0]) == found.baseline_bone
     assert np.count_nonzero(masks[1]) == found.baseline_bone + len(found.formed) - len(found.resorbed)
+
+
+@pytest.mark.parametrize("pale", [150.0, 180.0, 210.0])
+def test_pale_bone_has_its_volume_in_each_scan(pale):
+    before, after = plates(pale)
+    counts = [bone_voxels(scan, BOTH[0], 0.04, SPACING) for scan in (before, after)]
+    assert counts[0] == pytest.approx(30 * 40 * 40, rel=0.02)
+    assert counts[0] - counts[1] == pytest.approx(5 * 40 * 40, rel=0.08)
+    if pale < 160:
+        assert bone_voxels(before, BOTH[0], 0, SPACING) < 0.97 * 30 * 40 * 40
+
+
+def test_a_volume_is_counted_by_a_plain_rule():
+    scan = np.rint(plates(170.0)[0] + np.random.default_rng(1).normal(0, 6, (70, 40, 40))).astype(np.uint8)
+    scan[:, :6] = 0
+    whole = (slice(0, 40), slice(0, 40))
+    bars = local_bars((scan,), BOTH[:1], 0.04, SPACING).planes(0, 70, whole)
+    bone = BOTH[0].normal(scan) >= bars
+    assert bone_voxels(scan, BOTH[0], 0.04, SPACING) == np.count_nonzero(bone)
+    assert bone_voxels(scan, BOTH[0], 0, SPACING) == np.count_nonzero(scan >= 125)
+    left = bone_voxels(
+        scan, BOTH[0], 0.04, SPACING, without=lambda at: at @ (1, 2, -1) > 50, mapper=ThreadContext(3).map
+    )
+    z, y, x = np.indices(scan.shape)
+    assert left == np.count_nonzero(bone & (z + 2 * y - x <= 50))
+    assert bone_voxels(np.zeros((9, 8, 7)), BOTH[0], 0.04, SPACING) == 0

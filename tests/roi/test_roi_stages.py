@@ -102,6 +102,16 @@ def test_guarded_figures_are_nearer_to_what_was_planted(tmp_path, pair, bone):
     assert f'whole,"BV, net change",{volume["net_mm3"]}' in table
 
 
+def test_a_week_has_one_bone_volume_whatever_it_is_compared_with(tmp_path, pair, bone):
+    later = write(tmp_path / "w5", greys(bone.mask, 0.5, 4, 3), "871 week 5 left tibia")
+    told = [
+        composite(*both, tmp_path / f"out {n}", threshold=100).results["bone_volume"]
+        for n, both in enumerate([pair, (pair[0], later), (pair[1], later)])
+    ]
+    assert told[0]["before_mm3"] == told[1]["before_mm3"]
+    assert told[0]["net_mm3"] + told[2]["net_mm3"] == pytest.approx(told[1]["net_mm3"], abs=0.002)
+
+
 def test_composite_is_done_once_and_whatever_the_threads(tmp_path, pair):
     first = composite(*pair, tmp_path / "out", threshold=90)
     again = composite(*pair, tmp_path / "out", threshold=90)

@@ -8,6 +8,7 @@ takes it, is right for each (thresholds that follow the surroundings: Waarsing 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bonemet.core.context import Mapper
+from bonemet.core.volume import SlicedArray
 from bonemet.kernels.extremes import block_extremes
-from bonemet.roi.difference import Scales, Scans
+from bonemet.roi.difference import Scale
 from bonemet.roi.lesions import coarse_shape
 
 LOWEST, HIGHEST = -0.12, 0.12  # limits of the threshold about the one given, in contrasts of bone
@@ -66,20 +68,20 @@ def _between(
 
 
 def local_bars(
-    scans: Scans,
-    both: Scales,
+    scans: Sequence[SlicedArray],
+    scales: Sequence[Scale],
     radius_mm: float,
     spacing_mm: tuple[float, float, float],
     mapper: Mapper = map,
 ) -> LocalBars:
-    """Return the thresholds of two scans of one bone, the same for both, so that what stayed is no change.
+    """Return the thresholds of a scan, or those that two of one bone share, so that what stayed is no change.
 
     Parameters
     ----------
     scans
         (z, y, x) values on one grid; 0 is what was cut away.
-    both
-        Their scales.
+    scales
+        Their thresholds and contrasts.
     radius_mm
         How far around a place values are looked at.
     spacing_mm
@@ -97,7 +99,7 @@ def local_bars(
     def part(first: int) -> None:
         last = min(first + _LAYERS, len(nodes))
         low, high = max(0, first - 2 * reach[0]), min(len(nodes), last + 2 * reach[0])
-        even = _half_way(*_extremes(scans, both, (low, high), factors), reach)
+        even = _half_way(*_extremes(scans, scales, (low, high), factors), reach)
         nodes[first:last] = np.clip(even, LOWEST, HIGHEST)[first - low : last - low]
 
     for _ in mapper(part, range(0, len(nodes), _LAYERS)):
@@ -106,15 +108,18 @@ def local_bars(
 
 
 def _extremes(
-    scans: Scans, both: Scales, layers: tuple[int, int], factors: tuple[int, int, int]
+    scans: Sequence[SlicedArray],
+    scales: Sequence[Scale],
+    layers: tuple[int, int],
+    factors: tuple[int, int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the highest and the lowest value of both scans in the blocks of some layers."""
+    """Return the highest and the lowest value of all scans in the blocks of some layers."""
     depth, rows, columns = scans[0].shape
     size = (layers[1] - layers[0], *coarse_shape((depth, rows, columns), factors)[1:])
     high, low = np.full(size, -np.inf, np.float32), np.full(size, np.inf, np.float32)
     for z in range(layers[0] * factors[0], min(layers[1] * factors[0], depth)):
         k = z // factors[0] - layers[0]
-        for scan, scale in zip(scans, both, strict=True):
+        for scan, scale in zip(scans, scales, strict=True):
             top, bottom = block_extremes(np.asarray(scan[z]), factors[1:])
             np.maximum(high[k], scale.normal(top), out=high[k])
             np.minimum(low[k], scale.normal(bottom), out=low[k])

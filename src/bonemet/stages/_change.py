@@ -26,6 +26,7 @@ from bonemet.roi.guard import Guard, GuardedMap, guarded_map
 from bonemet.roi.landmarks import Landmarks, find_landmarks
 from bonemet.roi.lesions import Box, CoarseBone, Lesion, box_of
 from bonemet.roi.regions import Definition, spans
+from bonemet.roi.volume import bone_voxels
 from bonemet.segmentation.bone import Compartments, compartments
 from bonemet.stages._growth import Beyond, Known, without_growth
 
@@ -119,7 +120,7 @@ def measure_change(
     effect = found.effect(pair.grid.voxel_mm3)
     marks = find_landmarks(pair.first or pair.coarse[0])
     growth, found, grown = without_growth(found, pair.grid, pair.coarse, marks, known)
-    counted, volumes = _tally(pair, found, grown, context)
+    counted = _tally(pair, found, grown, context)
     total = counted.within(0, pair.grid.shape[0] - 1)
     described = _lesions(pair, found, marks, context)
     in_lesions = {
@@ -129,7 +130,7 @@ def measure_change(
     regions, notes = _regions(counted, marks, definitions, pair.grid, days)
     results = {
         "guarded": _volumes(total),
-        "bone_volume": volumes,
+        "bone_volume": _bone_volume(pair, found, guard, grown, context),
         "guard": guard.as_dict(),
         "guard_effect": effect,
         "days": days,
@@ -146,6 +147,20 @@ def measure_change(
     }
     late = interval_note(days)
     return Found(results, described, [*notes, *([late] if late else [])])
+
+
+def _bone_volume(
+    pair: Pair, found: GuardedMap, guard: Guard, grown: Beyond | None, context: Context
+) -> dict[str, float]:
+    """Return the bone of either scan by itself (mm3) and its net change, without what grew beyond plates."""
+    first, last = (
+        pair.grid.voxel_mm3
+        * bone_voxels(
+            scan.data, scale, guard.local_mm, pair.grid.spacing_mm, without=grown, mapper=context.map
+        )
+        for scan, scale in zip((pair.before, pair.after), found.scales, strict=True)
+    )
+    return {"before_mm3": first, "after_mm3": last, "net_mm3": last - first}
 
 
 def _volumes(change: Change) -> dict[str, float]:
@@ -174,31 +189,19 @@ def _landmarks(marks: Landmarks | None) -> dict[str, Any]:
     return out if plate is not None else out | {"reason": "no growth plate was found in the baseline"}
 
 
-def _tally(
-    pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context
-) -> tuple[Tally, dict[str, float]]:
-    """Count the guarded change and its surfaces, and the bone of both scans.
-
-    Bone beyond the plate of a growing bone is left out.
-    """
+def _tally(pair: Pair, found: GuardedMap, grown: Beyond | None, context: Context) -> Tally:
+    """Count the guarded change and its surfaces; bone beyond the plate of a growing bone is left out."""
     shape = pair.grid.shape
     window = _window(pair.coarse)
-    counts = np.zeros(2, np.int64)
 
     def one(z: int) -> NDArray[np.uint8]:
-        before, after = found.bone(z, *(np.asarray(v.data[z]) for v in (pair.before, pair.after)))
+        (before,) = found.bone(z, np.asarray(pair.before.data[z]))
         codes = _TALLY[found.codes(z, before)][window]
-        before, after = before[window], after[window]
-        held = before | after | (codes > 0)
-        if grown is not None and held.any():
-            at = np.argwhere(held)
-            index = np.column_stack(
-                [np.full(len(at), z), at[:, 0] + window[0].start, at[:, 1] + window[1].start]
-            )
-            out = at[grown(index)]
-            for mask in (codes, before, after):
-                mask[out[:, 0], out[:, 1]] = 0
-        counts[:] += np.count_nonzero(before), np.count_nonzero(after)
+        if grown is not None and codes.any():
+            at = np.argwhere(codes)
+            corner = np.array([window[0].start, window[1].start])
+            index = np.column_stack([np.full(len(at), z), at + corner])
+            codes[tuple(at[grown(index)].T)] = 0
         return codes
 
     def slices() -> Iterator[NDArray[np.uint8]]:
@@ -207,9 +210,7 @@ def _tally(
                 yield one(z)
                 tick(1)
 
-    counted = tally(slices(), pair.grid.spacing_mm, mapper=context.map)
-    first, last = (int(n) * pair.grid.voxel_mm3 for n in counts)
-    return counted, {"before_mm3": first, "after_mm3": last, "net_mm3": last - first}
+    return tally(slices(), pair.grid.spacing_mm, mapper=context.map)
 
 
 def _window(coarse: tuple[CoarseBone, CoarseBone]) -> tuple[slice, slice]:
