@@ -87,9 +87,10 @@ def composite(
     Outcome
         ``unchanged_mm3``, ``formed_mm3``, ``resorbed_mm3``, ``net_mm3``: counted in the composite as it is;
         ``guarded``: the same with noise guarded against, by the settings in ``guard``, and ``guard_effect``,
-        what each rule of the guard left; ``bone_volume``: of both scans and its net change, unguarded, by
-        the threshold at each place, without what lies beyond a plate that made bone; ``lesions``, a list,
-        and ``perforations``, their holes through the cortex; ``scattered``: guarded change outside lesions;
+        what each rule of the guard left; ``bone_volume``: of both scans and its net change, unguarded, each
+        by the threshold at each place of that scan, without what lies beyond a plate that made bone;
+        ``lesions``, a list, and ``perforations``, their holes through the cortex; ``scattered``: guarded
+        change outside lesions;
         ``remodelling``: MV/BV, EV/BV, BFR, BRR, MS, ES, MAR, MRR; ``regions``: all of that by region;
         ``landmarks``; ``growth``: what lies beyond the growth plate of a growing bone, and is no formation;
         ``days``; ``threshold``.
