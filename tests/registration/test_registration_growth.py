@@ -8,10 +8,11 @@ from scipy import ndimage
 from test_registration_shapes import LENGTH, Pose, error_voxels, image, outline, tibia
 
 from bonemet.core.errors import InputError
-from bonemet.core.transform import Transform
+from bonemet.core.transform import Piece, Transform
 from bonemet.kernels.resample import resample
-from bonemet.registration import Growth, Options, half, halfway, register
-from bonemet.registration.rigid import rotation
+from bonemet.registration import Fragment, Growth, Options, half, halfway, register
+from bonemet.registration.broken import unbroken
+from bonemet.registration.rigid import Fit, rotation
 
 UPRIGHT = Pose.make(12, (3, -2), (0.3, -0.2, 0.4))
 LATER = Pose.make(-100, (10, 8), (1, 1, 2))
@@ -131,6 +132,33 @@ def test_a_piece_that_broke_off_is_put_back(week_0, at, degrees, shift):
 
     assert differ(later, ()) > 0.1
     assert differ(later, found.pieces) < differ(image(LATER, noise=8, seed=6), ()) + 0.02
+
+
+def test_a_stated_part_of_a_broken_bone_stays_the_part(week_0):
+    later = image(LATER, shape=broken(2.4, (6, 0, 5), np.array((0.2, 0, 0))), noise=8, seed=5)
+    found = register(week_0, later, Options(part=(0.2, 0.7)))
+    assert found.part == (0.2, 0.7)
+    assert found.fragments
+
+
+@pytest.mark.parametrize(
+    ("ends", "share", "whose"),
+    [
+        ([(0, 0.17)], (0.25, 0.88), None),
+        ([(0, 0.3)], (0.3, 0.88), None),
+        ([(0, 0.15), (0.86, 1)], (0.25, 0.86), None),  # both ends broke off a shaft that stayed
+        ([(0, 0.31), (0.64, 1)], (0.64, 0.935), 1),  # a pose between two halves
+        ([(0.3, 1)], (0.3, 0.935), 0),  # a pose of the smaller piece
+    ],
+)
+def test_the_bone_is_what_did_not_move_or_the_longest_piece(ends, share, whose):
+    pose = Fit(np.eye(4), 0.9, 0.9, (1.0, 0.0), 1)
+    moved = [Transform(Pose.make(5, (0, 0), (n, 0, 0)).matrix) for n in range(len(ends))]
+    pieces = [Piece(t, np.array((0.0, 0, 1)), 0.0) for t in moved]
+    fragments = [Fragment(*end, 0.3, piece) for end, piece in zip(ends, pieces, strict=True)]
+    fit, rest = unbroken(pose, (0.25, 0.88), fragments)
+    assert rest == share
+    assert fit.matrix is (pose.matrix if whose is None else moved[whose].matrix)
 
 
 def test_a_moved_end_of_a_growing_bone_is_no_fragment(week_0):

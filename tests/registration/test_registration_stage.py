@@ -403,3 +403,5 @@ def test_a_broken_bone_is_written_with_its_piece_put_back(study, tmp_path):
         later.array(), later.grid, open_volume(fixed).grid, Transform(np.array(done.results["matrix"]))
     )
     assert (alone > 75)[tuple(index[inside].T)].mean() < 0.7
+    carried = carry(tmp_path / "out", moving, tmp_path / "back", transforms=[tmp_path / "out.tfm"], back=True)
+    assert any("out.piece1.tfm" in warning for warning in carried.warnings)

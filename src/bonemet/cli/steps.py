@@ -236,7 +236,7 @@ def register(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Align one bone with another.
+    """Align one bone with another. A piece that broke off is put back where it was, and the pair marked.
 
     Example: `bonemet register "Seg-CT/871 left tibia/week 3" "Regist-CT/871 left tibia/week 0" aligned`
     """

@@ -315,7 +315,7 @@ def _aligned(
     if not rigid_map:
         return there, None, ()
     fragments, usual = find_fragments(Pair(*images, there.fit, bone), rng)
-    if fragments:
+    if fragments and auto:
         fit, rest = unbroken(there.fit, there.share, fragments)
         there = _refined_more(images, replace(begin, fit=fit), there, options, (bone, rest), rng)
         fragments, usual = find_fragments(Pair(*images, there.fit, bone), rng)

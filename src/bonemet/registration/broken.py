@@ -117,8 +117,8 @@ def _pieces(pair: Pair, rng: np.random.Generator) -> _Pieces:
 def unbroken(pose: Fit, share: Share, fragments: Sequence[Fragment]) -> tuple[Fit, Share]:
     """Return a pose of the bone without its fragments, and between which shares of its length that lies.
 
-    Where both ends seem to have moved, the pose had taken the middle between two halves of the bone, and the
-    longer of them is then the bone; so is a fragment that makes up more than half of it.
+    What did not move is the bone where it makes up half of it. Where it does not, the pose belonged to a
+    smaller piece or had taken the middle between two halves: the longest fragment is then the bone.
 
     Parameters
     ----------
@@ -129,12 +129,13 @@ def unbroken(pose: Fit, share: Share, fragments: Sequence[Fragment]) -> tuple[Fi
     fragments
         What has moved, one or two.
     """
+    low = max((f.last for f in fragments if f.first == 0), default=0.0)
+    high = min((f.first for f in fragments if f.last == 1), default=1.0)
+    if high - low >= 0.5:
+        return pose, (max(low, share[0]), min(high, share[1]))
     longest = max(fragments, key=lambda f: f.last - f.first)
-    if len(fragments) > 1 or longest.last - longest.first > 0.5:
-        fit = replace(pose, matrix=longest.piece.transform.matrix)
-        return fit, (max(longest.first, PLATES[0]), min(longest.last, PLATES[1]))
-    low, high = (longest.last, share[1]) if longest.first == 0 else (share[0], longest.first)
-    return pose, (max(low, share[0]), min(high, share[1]))
+    fit = replace(pose, matrix=longest.piece.transform.matrix)
+    return fit, (max(longest.first, PLATES[0]), min(longest.last, PLATES[1]))
 
 
 def _moved(
@@ -257,5 +258,5 @@ def _broken_at(
 def _misfit(pair: Pair, points: Points, level: Level, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how little (n,) points agree in a pose: 0 wholly, 1 not at all."""
     values, inside = level.sample(points.mm, matrix)
-    u = (points.values - pair.pose.grey[0] * values - pair.pose.grey[1]) / rigid.AGREEING
-    return np.where(inside, 1 - (1 - np.minimum(u * u, 1)) ** 2, 1.0)
+    agreeing = rigid.agreeing(values.astype(np.float64), points.values, pair.pose.grey)
+    return np.where(inside, 1 - agreeing, 1.0)

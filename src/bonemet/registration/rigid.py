@@ -20,7 +20,7 @@ from bonemet.registration.levels import BONE, EMPTY, Level
 from bonemet.registration.part import Part
 
 _LEAST_NOISE: Final = (BONE - EMPTY) / 32  # residuals below this weigh fully
-AGREEING: Final = (BONE - EMPTY) / 4  # points whose residual is this large do not agree at all
+_AGREEING: Final = (BONE - EMPTY) / 4  # points whose residual is this large do not agree at all
 _LEAST_INSIDE: Final = 0.35  # share of the points that must fall into the moving image
 _GREY_GAIN: Final = (0.6, 1.7)
 _MOST_DRIFT_MM: Final = 0.2
@@ -311,9 +311,16 @@ def judge(
     if not len(inside) or inside.mean() < _LEAST_INSIDE:
         return Fit(matrix, -1.0, 0.0, grey, iterations)
     moving, fixed = values[inside].astype(np.float64), points.values[inside]
-    u = np.minimum(np.abs(fixed - grey[0] * moving - grey[1]) / AGREEING, 1)
-    agreement = float(((1 - u * u) ** 2).sum()) / len(inside)
+    agreement = float(agreeing(moving, fixed, grey).sum()) / len(inside)
     return Fit(matrix, correlation(moving, fixed), agreement, grey, iterations)
+
+
+def agreeing(
+    moving: NDArray[np.float64], fixed: NDArray[np.float64], grey: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return how far values (n,) agree under a linear map of grey values: 1 wholly, 0 not at all."""
+    u = np.minimum(np.abs(fixed - grey[0] * moving - grey[1]) / _AGREEING, 1)
+    return np.asarray((1 - u * u) ** 2)
 
 
 def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -88,7 +88,7 @@ def carry(
         product = _placed.product(
             here, there.grid, whole, _placed.placement(whole), [_placed.beside(target, whole)]
         )
-        return replace(product, warnings=[*product.warnings, *_apart(here, there, whole)])
+        return replace(product, warnings=[*product.warnings, *_apart(here, there, whole), *_pieces(files)])
 
     inputs = [Path(stack), Path(like), *files]
     return produce(target, "carry", parameters, inputs, work, overwrite=overwrite)
@@ -124,3 +124,13 @@ def _apart(here: Volume, there: Volume, transform: Transform) -> list[str]:
     if inside.any():
         return []
     return ["The two volumes lie apart, so the result is empty: was the direction of the transform meant?"]
+
+
+def _pieces(files: Sequence[Path]) -> list[str]:
+    """Return a warning for each transform beside which that of a broken-off piece stands."""
+    return [
+        f"A piece of the bone of {file.name} broke off and has a transform, {file.stem}.piece1.tfm; what "
+        "lies in that piece is carried as if it had not."
+        for file in files
+        if file.with_name(f"{file.stem}.piece1.tfm").is_file()
+    ]

@@ -57,7 +57,8 @@ def register(
         Volume that stays.
     out
         Folder for the moving volume on the fixed grid: slices of the moving volume's type, interpolated
-        once. The transform stands beside it, in ``OUT.tfm``.
+        once. The transform stands beside it, in ``OUT.tfm``; that of a piece that broke off, which is put
+        back where it was, in ``OUT.piece1.tfm``.
     method
         ``default``: coarse pose over the whole circle, then robust least squares; ``correlation``: the same
         with normalised correlation; ``published``: mutual information by gradient descent.
